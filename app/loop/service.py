@@ -72,7 +72,6 @@ def tick() -> None:
             with transaction() as session:
                 runs.look_ahead(session, project)
             look_at(project)
-            _measure(project)
         except Exception:
             log.exception("no decision could be made about project %s, trying again", project)
         _read_new(project)
@@ -96,10 +95,11 @@ def _make_room() -> None:
 
 
 def _read_new(project: str) -> None:
-    """Reads new events of a log into its summary and the figures of its releases, and stores the groups of its new
-    prompts, so that requests need not work them out. A failure does not stop the loop.
+    """Measures new releases, reads new events of a log into its summary and the figures of its releases, and stores the
+    groups of its new prompts, so that requests need not work them out. A failure does not stop the loop.
     """
     try:
+        _measure(project)
         with transaction() as session:
             approval.count_exposures(session, project)
         with transaction() as session:

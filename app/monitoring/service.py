@@ -21,8 +21,8 @@ from app.projects import service as projects
 PART = 0.02
 #: The releases in a response.
 SHOWN = 50
-#: The longest period of an objective.
-LONGEST = timedelta(days=366)
+#: The releases from which an objective is judged, at most.
+JUDGED = 1000
 
 
 def measure(session: Session, project: str) -> bool:
@@ -80,8 +80,7 @@ def count_waiting(session: Session, project: str) -> None:
 def time_to_learn(session: Session, project: str) -> wire.TimeToLearn:
     """Returns the ages at which events became live, and how well the objective is kept. Raises `NotFound`."""
     rules, at = projects.get(session, project).monitoring, now()
-    since = at - timedelta(days=WINDOW_DAYS) - LONGEST
-    rows, waiting = store.newest_first(session, project, since), store.waiting(session, project)
+    rows, waiting = store.newest_first(session, project, JUDGED), store.waiting(session, project)
     learned = [Ages(row.released_at, row.events, row.ages) for row in rows]
     aged = None if waiting is None else Ages(waiting.read_at, waiting.events, waiting.ages)
     return wire.TimeToLearn(

@@ -62,9 +62,7 @@ def put_waiting(session: Session, project: str, values: dict[str, Any]) -> None:
     session.execute(statement.on_conflict_do_update(index_elements=[AgesOfWaiting.project_id], set_=values))
 
 
-def newest_first(session: Session, project: str, since: datetime) -> Sequence[AgesAtRelease]:
-    """Returns the releases since a time that learnt from events."""
-    query = select(AgesAtRelease).where(
-        AgesAtRelease.project_id == project, AgesAtRelease.events > 0, AgesAtRelease.released_at >= since
-    )
-    return session.scalars(query.order_by(AgesAtRelease.release_number.desc())).all()
+def newest_first(session: Session, project: str, limit: int) -> Sequence[AgesAtRelease]:
+    """Returns the newest releases that learnt from events."""
+    query = select(AgesAtRelease).where(AgesAtRelease.project_id == project, AgesAtRelease.events > 0)
+    return session.scalars(query.order_by(AgesAtRelease.release_number.desc()).limit(limit)).all()

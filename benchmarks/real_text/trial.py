@@ -28,7 +28,7 @@ class Size:
 
     undesirable: int = 3  # highest rating of an undesirable message, as in the default label policy; 4 has no label
     base_epochs: int = 2
-    messages: int | None = None  # the first so many of the file
+    messages: int | None = None  # as many of the file, from its beginning
 
     def read(self, data: Path) -> list[ratings.Rated]:
         return ratings.read(data, self.undesirable, self.messages)

@@ -1,7 +1,7 @@
 """A stand-in for vLLM and SGLang: the routes, shapes and refusals that were measured, with faults to order.
 
 A model's log-probs are those of the probe of whatever is in its folder, so that the server tells the truth about what
-it has loaded, unless it is told to lie.
+it has loaded, unless a test makes it lie.
 """
 
 import json

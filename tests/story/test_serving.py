@@ -1,13 +1,16 @@
 """Serving targets on the running stack: message, worker and tick bring them to the live checkpoint."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
 from thumbwheel import Client, wire
 
+from app import services
 from app.cli.stack import Stack
 from tests.serving.stand_in import stand_in
+
+#: Seconds after which a wait counts as a hang.
+PATIENCE = 120
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -20,12 +23,8 @@ def client(stack: Stack) -> Iterator[Client]:
 
 def in_step(client: Client, name: str) -> wire.ServingTarget:
     """Waits until the target is in step."""
-    for _ in range(600):
-        target = client.serving.get(name)
-        if target.in_step:
-            return target
-        time.sleep(0.05)
-    raise AssertionError(target)
+    assert services.wait_until(lambda: client.serving.get(name).in_step, PATIENCE), client.serving.get(name)
+    return client.serving.get(name)
 
 
 def test_workers_bring_targets_to_the_live_base_model_while_another_one_is_away(client, tmp_path) -> None:

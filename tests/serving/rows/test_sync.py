@@ -1,4 +1,4 @@
-"""Targets follow the ledger: loaded under immutable names, probed, drained; every fault is told and tried again."""
+"""Targets follow the ledger: loaded under immutable names, probed, drained; every fault is reported and tried again."""
 
 import os
 import signal
