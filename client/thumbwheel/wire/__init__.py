@@ -180,6 +180,17 @@ from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Pref
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
+from thumbwheel.wire.webhook_data import (
+    ApprovalWebhookData,
+    CheckpointWebhookData,
+    DecisionWebhookData,
+    EndpointTestWebhookData,
+    ErasureWebhookData,
+    FindingsWebhookData,
+    GateWebhookData,
+    ReleaseWebhookData,
+    RunWebhookData,
+)
 from thumbwheel.wire.webhook_endpoints import (
     DeliveryState,
     MissedReplay,
@@ -194,19 +205,7 @@ from thumbwheel.wire.webhook_endpoints import (
     WebhookFormat,
     WebhookPattern,
 )
-from thumbwheel.wire.webhooks import (
-    AnyWebhook,
-    ApprovalWebhookData,
-    CheckpointWebhookData,
-    DecisionWebhookData,
-    EndpointTestWebhookData,
-    ErasureWebhookData,
-    FindingsWebhookData,
-    GateWebhookData,
-    ReleaseWebhookData,
-    RunWebhookData,
-    webhook_of,
-)
+from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 
 __all__ = [
     "MAX_TEXT",
