@@ -178,16 +178,16 @@ class RecipeFields(Section):
     )
     lambda_desirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
         "auto",
-        description="weight of the desirable class; auto: all its rows together weigh 1 to 4/3 times as much as the "
-        "undesirable ones, far below that training collapses",
+        description="weight of the desirable class; auto: all its rows together weigh at least 1 to 4/3 times as much "
+        "as the undesirable ones, far below that training collapses",
     )
     lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
         "auto", description="weight of the undesirable class; auto: as for the desirable one"
     )
     weigh_up: WeighUp = Field(
-        "either",
+        "desirable",
         description="the class that a lambda of auto weighs up where it is the rarer one; desirable: where undesirable "
-        "rows are the rarer ones, both classes weigh 1, as many of the few are mistakes of the voters",
+        "rows are the rarer ones, a row of either class weighs the same, as many of the few are mistakes of the voters",
     )
     behaviour_correction: bool = Field(
         default=False,
@@ -303,9 +303,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     return Recipe.model_validate({**PRESETS[preset], **(changes or {})})
 
 
-def balanced_lambdas(
-    weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp = "either"
-) -> tuple[float, float]:
+def balanced_lambdas(weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp) -> tuple[float, float]:
     """Returns λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
 
     n_D and n_U are the summed row weights of each class, both over 0. Both λ are 1 if the undesirable class would be
