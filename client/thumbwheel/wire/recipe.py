@@ -203,6 +203,20 @@ class RecipeFields(Section):
         description="tkto: weight of the tokens that a user's edit kept of an undesirable completion; those that it "
         "changed weigh 1. 1: all of the completion is undesirable",
     )
+    mislabelled_good: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="kto: share of the good completions with an undesirable label, which the loss is corrected for; an "
+        "audit of labels measures it",
+    )
+    mislabelled_bad: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="kto: share of the bad completions with a desirable label, which the loss is corrected for; an "
+        "audit of labels measures it",
+    )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
     packing: Literal["auto", "off"] = Field(
@@ -269,6 +283,9 @@ class Recipe(RecipeFields):
                 f"edit_kept_weight weighs tokens, {self.objective} weighs whole rows: set objective to tkto, or "
                 "edit_kept_weight to 1"
             )
+        for name in ("mislabelled_good", "mislabelled_bad"):
+            if getattr(self, name) and self.objective != "kto":
+                raise ValueError(f"{name} corrects kto's loss alone, objective is {self.objective}: set it to 0")
         if self.objective in WITHOUT_LAMBDA:
             for name in ("lambda_desirable", "lambda_undesirable"):
                 if getattr(self, name) not in ("auto", 1.0):
