@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
@@ -23,6 +24,7 @@ from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
 from app.feedback import signals
 from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry
+from app.feedback.ingest.figures import IngestFigures
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +71,9 @@ Result = BodyOutcome | ThumbwheelError
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of body: the functions that append it and compare it with the stored one."""
+    """A kind of body: its name in figures, and the functions that append it and compare it with the stored one."""
 
+    name: str
     insert: Callable[..., Awaitable[list[append.Fate]]]
     stored: Callable[..., Awaitable[dict[append.Key, dict[str, Any]]]]
     document: Callable[[Any], dict[str, Any]]
@@ -81,8 +84,8 @@ def _document(body: wire.Event | bytes) -> dict[str, Any]:
     return signals.document(event)
 
 
-EVENTS = Kind(append.append_events, append.events_of, _document)
-COMPLETIONS = Kind(append.append_completions, append.completions_of, signals.completion_document)
+EVENTS = Kind("event", append.append_events, append.events_of, _document)
+COMPLETIONS = Kind("completion", append.append_completions, append.completions_of, signals.completion_document)
 
 
 @dataclass(eq=False)
@@ -106,7 +109,7 @@ class Intake:
 
     def __init__(self, database_url: str, *, room: int = ROOM_BODIES, writers: int = WRITERS) -> None:
         self._database_url = database_url
-        self._room = room
+        self._most = self._room = room
         self._room_bytes = ROOM_BYTES
         self._queue: deque[_Waiting] = deque()
         self._something = asyncio.Event()
@@ -114,6 +117,7 @@ class Intake:
         self._busy = 0
         self._queued = 0
         self._takes_events = False
+        self.figures = IngestFigures()
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
     async def record(self, kind: Kind, entries: Sequence[IngestEntry], size: int = 0) -> list[Result]:
@@ -136,6 +140,11 @@ class Intake:
                 self._something.set()
             outcomes += await waiting.answer
         return outcomes
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The number of bodies that wait for a transaction or are in one, and the size of their requests in bytes."""
+        return self._most - self._room, ROOM_BYTES - self._room_bytes
 
     async def require_writable(self) -> None:
         """Raises `Unavailable`, with the reason, if Postgres would not store an event now.
@@ -171,6 +180,9 @@ class Intake:
                 await self._store(connection, batch)
             except Exception as error:  # noqa: BLE001 - any error goes to the senders, and the writer continues
                 self._takes_events = False
+                for waiting in batch:
+                    for entry in waiting.entries:
+                        self.figures.count(waiting.kind.name, entry.row[0], "unavailable")
                 _fail(batch, error)
                 if connection is not None:
                     connection.terminate()
@@ -219,12 +231,20 @@ class Intake:
                 batch[0].answer.set_result([])
             return
         kind = batch[0].kind
-        outcomes = iter(await _outcomes(connection, kind, [entry for waiting in batch for entry in waiting.entries]))
+        entries = [entry for waiting in batch for entry in waiting.entries]
+        began = perf_counter()
+        results = await _outcomes(connection, kind, entries)
+        self.figures.committed(kind.name, entries, map(_name, results), perf_counter() - began)
+        outcomes = iter(results)
         self._takes_events = True
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+
+
+def _name(result: Result) -> str:
+    return "refused" if isinstance(result, ThumbwheelError) else result.status
 
 
 async def _outcomes(connection: asyncpg.Connection, kind: Kind, entries: Sequence[IngestEntry]) -> list[Result]:
