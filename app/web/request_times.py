@@ -55,29 +55,29 @@ class MeasuredRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = perf_counter()
+        by_kind, exact = self._by_kind, self._exact
         answered = False
+        begun = perf_counter()
 
         def measured(message: Message) -> Awaitable[None]:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                self._count(scope, message["status"], begun)
+                path = scope["path"]
+                kind = (scope["method"], path if path in exact else _template(scope), message["status"])
+                if kind not in by_kind:
+                    by_kind[kind] = Histogram()
+                by_kind[kind].observe(perf_counter() - begun)
             return send(message)
 
         try:
             await self.app(scope, receive, measured)
         except Exception:
-            if not answered:
-                self._count(scope, 500, begun)  # Starlette answers with that, outside of this middleware
+            if not answered:  # Starlette answers with 500, outside of this middleware
+                times = by_kind.setdefault((scope["method"], _template(scope), 500), Histogram())
+                times.observe(perf_counter() - begun)
             raise
 
-    def _count(self, scope: Scope, status: int, begun: float) -> None:
-        route = scope.get("route")
-        path = scope["path"]
-        template = route.path if route is not None else path if path in self._exact else NO_ROUTE
-        kind = (scope["method"], template, status)
-        times = self._by_kind.get(kind)
-        if times is None:
-            times = self._by_kind[kind] = Histogram()
-        times.observe(perf_counter() - begun)
+
+def _template(scope: Scope) -> str:
+    return scope["route"].path if "route" in scope else NO_ROUTE

@@ -1,23 +1,25 @@
 """`GET /metrics`: its figures, who may read them, and what is served while Postgres is away."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 from thumbwheel import wire
 
+from app import database as app_database
+from app import services, settings
 from app.database import now, transaction
-from app.errors import Unavailable
-from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.metrics import projects as project_figures
+from app.metrics import scrapers
 from app.projects import service as projects
 from app.releases import service as releases
 from app.serving import service as serving
 from tests.desk import DESK, checkpoint, execute, make_project, request, vote
 from tests.logged import register, store
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def scraped(api, **request):
@@ -44,7 +46,7 @@ def event(number, **other):
 
 def test_requests_are_counted_by_the_template_of_their_route_and_the_class_of_their_status(api):
     before = scraped(api)
-    api.get("/v1/releases/current")
+    api.get("/v1/releases/current", params={"project": "acme"})
     api.get("/v1/projects/acme")
     api.get("/v1/projects/nobody")
     api.post("/v1/feedback/batch", content=b"x", headers={"Authorization": "no key", "Content-Type": "text/plain"})
@@ -82,12 +84,11 @@ def test_bodies_are_counted_by_what_became_of_them(api):
             if name == "thumbwheel_ingest_bodies_total" and (labels := dict(pairs))["project"] == "acme"
         }
 
-    api.post("/v1/feedback", json=event(1))
-    api.post("/v1/feedback", json=event(1))
-    api.post("/v1/feedback", json=event(1, completion="Another."))
-    api.post("/v1/feedback", json={"event_id": "nothing else"})
-    api.post("/v1/feedback/batch", json=[event(2), event(3), {}])
-    api.put("/v1/completions/c9", json={"prompt": "Hi?", "completion": "Hi."})
+    acme = {"project": "acme"}
+    for body in (event(1), event(1), event(1, completion="Another."), {"event_id": "nothing else"}):
+        api.post("/v1/feedback", params=acme, json=body)
+    api.post("/v1/feedback/batch", params=acme, json=[event(2), event(3), {}])
+    api.put("/v1/completions/c9", params=acme, json={"prompt": "Hi?", "completion": "Hi."})
 
     assert outcomes() == {
         ("event", "stored"): 3, ("event", "replayed"): 1, ("event", "conflict"): 1, ("event", "invalid"): 2,
@@ -110,7 +111,7 @@ def shipped(api, tmp_path):
         change = wire.ProjectChange(monitoring=wire.MonitoringRules(live_share=0.9, live_hours=24))
         projects.change(session, DESK, change)
     made = [checkpoint(tmp_path / name) for name in ("first", "second")]
-    for new in (wire.NewRelease(checkpoint_id=made[0]), wire.NewRelease(checkpoint_id=made[1], canary_share=0.1)):
+    for new in (wire.NewRelease(checkpoint_id=made[0]), wire.NewRelease(checkpoint_id=made[1], share=0.1)):
         with transaction() as session:
             releases.ship(session, DESK, new, "key test")
     for number in range(4):
@@ -119,7 +120,9 @@ def shipped(api, tmp_path):
     store(DESK, [{**each, "checkpoint_id": str(made[0])} for each in thumbs])
     request()
     with transaction() as session:
-        new = wire.NewServingTarget(name="nas", settings=wire.FolderSettings(path="/srv/models"))
+        new = wire.NewServingTarget(
+            name="nas", settings=wire.FolderSettings(kind="folder", publish_folder="/srv/models")
+        )
         serving.create(session, DESK, new, "key test")
     api.post("/v1/webhooks/endpoints", params={"project": DESK}, json={"url": "https://ops.example/"})
     execute("UPDATE log_summaries SET read_at = read_at - interval '1 hour'")
@@ -168,7 +171,9 @@ def test_open_pages_have_open_metrics(open_page):
     assert value(scraped(open_page, headers={"Authorization": ""}), "thumbwheel_database_up") == 1
 
 
-@pytest.mark.parametrize("accept", ["", "text/plain;version=1.0.0", "application/openmetrics-text", "text/plain;version=x"])
+@pytest.mark.parametrize(
+    "accept", ["", "text/plain;version=1.0.0", "application/openmetrics-text", "text/plain;version=x"]
+)
 def test_every_format_that_the_library_writes_is_understood_by_its_parser(api, accept):
     assert value(scraped(api, headers={"Accept": accept}), "thumbwheel_database_up") == 1
 
@@ -192,15 +197,26 @@ def test_ten_scrapers_at_once_cost_one_reading(api, monkeypatch):
     assert len(readings) == 1
 
 
-def test_while_postgres_is_away_the_figures_of_the_process_are_served(api, monkeypatch):
+@pytest.fixture
+def postgres_away(api, monkeypatch):
+    """A function after which new connections of `app.database` are refused."""
+
+    def leave():
+        monkeypatch.setenv("THUMBWHEEL_DATABASE_URL", f"postgresql://thumbwheel@127.0.0.1:{services.free_port()}/none")
+        settings.current.cache_clear()
+        app_database.forget_connections()
+
+    yield leave
+    monkeypatch.undo()
+    settings.current.cache_clear()
+    app_database.forget_connections()
+
+
+def test_while_postgres_is_away_a_known_key_gets_the_figures_of_the_process(api, postgres_away, monkeypatch):
     assert value(scraped(api), "thumbwheel_database_up") == 1
-    api.app.state.metrics._kept = None
-
-    def away(*_):
-        raise Unavailable("Postgres does not answer.", code="database_unavailable")
-
-    monkeypatch.setattr("app.capacity.Lane._do", away)
-    monkeypatch.setattr("app.metrics.scrapers.REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(scrapers, "REMEMBERED_SECONDS", 0)
+    api.app.state.metrics._kept = None  # as after some seconds
+    postgres_away()
     samples = scraped(api)
 
     assert value(samples, "thumbwheel_database_up") == 0
@@ -212,6 +228,6 @@ def test_while_postgres_is_away_the_figures_of_the_process_are_served(api, monke
 def test_odd_characters_in_a_label_reach_the_parser(api):
     odd = 'back\\slash "quote"\nline ü'
     api.app.state.receiver._intake.figures.count("event", odd, "stored")
-    for accept in ("", "application/openmetrics-text"):
+    for accept in ("", OPEN_METRICS):
         samples = scraped(api, headers={"Accept": accept})
         assert value(samples, "thumbwheel_ingest_bodies_total", project=odd, kind="event", outcome="stored") == 1

@@ -1,6 +1,8 @@
 """Figures of the intake of one process since it started, written in its event loop alone."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from app.feedback.ingest.entries import IngestEntry
 from app.histogram import Histogram
@@ -19,19 +21,17 @@ class IngestFigures:
     """
 
     def __init__(self) -> None:
-        self.outcomes: dict[tuple[str, str, str], int] = {}
+        self.outcomes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self.bodies = Histogram(BODIES)
         self.commit_seconds = Histogram()
 
     def count(self, kind: str, project: str, outcome: str, number: int = 1) -> None:
-        key = (kind, project, outcome)
-        self.outcomes[key] = self.outcomes.get(key, 0) + number
+        self.outcomes[kind, project, outcome] += number
 
-    def committed(self, kind: str, entries: Sequence[IngestEntry], outcomes: Iterable[str], seconds: float) -> None:
-        """Counts the outcomes of a transaction."""
-        known = self.outcomes
-        for entry, outcome in zip(entries, outcomes, strict=True):
-            key = (kind, entry.row[0], outcome)
-            known[key] = known.get(key, 0) + 1
+    def committed(self, kind: str, entries: Sequence[IngestEntry], results: Sequence[Any], seconds: float) -> None:
+        """Counts a transaction with its results: outcomes with a status, and errors without one."""
+        outcomes = self.outcomes
+        for entry, result in zip(entries, results, strict=True):
+            outcomes[kind, entry.row[0], getattr(result, "status", "refused")] += 1
         self.bodies.observe(len(entries))
         self.commit_seconds.observe(seconds)

@@ -234,17 +234,13 @@ class Intake:
         entries = [entry for waiting in batch for entry in waiting.entries]
         began = perf_counter()
         results = await _outcomes(connection, kind, entries)
-        self.figures.committed(kind.name, entries, map(_name, results), perf_counter() - began)
+        self.figures.committed(kind.name, entries, results, perf_counter() - began)
         outcomes = iter(results)
         self._takes_events = True
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
-
-
-def _name(result: Result) -> str:
-    return "refused" if isinstance(result, ThumbwheelError) else result.status
 
 
 async def _outcomes(connection: asyncpg.Connection, kind: Kind, entries: Sequence[IngestEntry]) -> list[Result]:
