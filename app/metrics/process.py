@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from app.capacity import Capacity
 from app.database import connections_in_use
+from app.feedback.ingest.figures import OUTCOMES
 from app.feedback.ingest.group_commit import Intake
 from app.histogram import Histogram
 from app.metrics.families import PROJECT, counter, gauge, histogram
@@ -50,7 +51,11 @@ class ProcessFigures:
                 "was stored already); conflict (its id has another body); erased, erased_actor; invalid; refused (by "
                 "Postgres); unavailable (not stored, the sender has to retry).",
                 [PROJECT, "kind", "outcome"],
-                [((project, kind, outcome), count) for (kind, project, outcome), count in figures.outcomes.items()],
+                [
+                    ((project, kind, outcome), figures.outcomes.get((kind, project, outcome), 0))
+                    for project, kind in sorted({(project, kind) for kind, project, _ in figures.outcomes})
+                    for outcome in OUTCOMES  # those that have not happened too, so that the first one is an increase
+                ],
             ),
             histogram(
                 "thumbwheel_ingest_transaction_bodies",

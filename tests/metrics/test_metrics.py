@@ -81,7 +81,7 @@ def test_bodies_are_counted_by_what_became_of_them(api):
         return {
             (labels["kind"], labels["outcome"]): count
             for (name, pairs), count in scraped(api).items()
-            if name == "thumbwheel_ingest_bodies_total" and (labels := dict(pairs))["project"] == "acme"
+            if name == "thumbwheel_ingest_bodies_total" and count and (labels := dict(pairs))["project"] == "acme"
         }
 
     acme = {"project": "acme"}

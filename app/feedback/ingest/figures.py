@@ -10,12 +10,15 @@ from app.histogram import Histogram
 #: Upper bounds of the bodies in one transaction.
 BODIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 
+#: The statuses of `BodyOutcome`, and those of bodies that have none: they break the API's rules (invalid), Postgres
+#: refuses them (refused), or could not store them then (unavailable).
+OUTCOMES = ("stored", "replayed", "conflict", "erased", "erased_actor", "invalid", "refused", "unavailable")
+
 
 class IngestFigures:
     """Bodies by kind, project and outcome, and the transactions that stored them.
 
-    outcomes        a status of `BodyOutcome`; `invalid` for bodies that no rule of the API admits, `refused` for those
-                    that Postgres refuses, `unavailable` for those that it could not store then
+    outcomes        by one of `OUTCOMES`
     bodies          the bodies of each transaction
     commit_seconds  the duration of each transaction, its commit included
     """
