@@ -43,7 +43,7 @@ from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
 from app.metrics.api import router as metrics
 from app.metrics.process import ProcessFigures
-from app.metrics.service import Metrics
+from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
@@ -189,7 +189,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
-        api.state.metrics = figures = Metrics(ProcessFigures(api.state.request_times, way_in, capacity), lane)
+        api.state.metrics = figures = MetricsEndpoint(ProcessFigures(api.state.request_times, way_in, capacity), lane)
         with outbox.relay(), called_on_shutdown(streams.stop):
             yield
         figures.close()

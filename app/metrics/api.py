@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials
 
 from app.access.caller import bearer
-from app.metrics.service import Metrics
+from app.metrics.service import MetricsEndpoint
 from app.web.problems import problems
 
 router = APIRouter(tags=["metrics"])
@@ -33,5 +33,5 @@ async def get_metrics(
     """Returns figures of this process, and of the projects that the key may see; it needs the scope runs:read. The
     figures of projects are some seconds old, and left out while Postgres is away. With THUMBWHEEL_PAGE_ACCESS=open no
     key is needed."""
-    metrics: Metrics = request.app.state.metrics
+    metrics: MetricsEndpoint = request.app.state.metrics
     return await metrics(credentials.credentials if credentials else None, request.headers.get("accept", ""))

@@ -34,7 +34,7 @@ WAIT_SECONDS, READING_SECONDS = 5.0, 60.0
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _ProjectsReading:
     """The projects' figures. `figures`: None if Postgres did not answer. `until`: when they are read again."""
 
     figures: projects.ProjectFigures | None
@@ -53,14 +53,14 @@ class _Encoded:
         return self._families
 
 
-class Metrics:
+class MetricsEndpoint:
     """The figures of one process and of all projects; used inside one event loop."""
 
     def __init__(self, process: ProcessFigures, lane: Lane) -> None:
         self._process = process
         self._scrapers = Scrapers(lane)
         self._lane = Lane(Purpose.METRICS, READING_SECONDS)
-        self._kept: _Reading | None = None
+        self._kept: _ProjectsReading | None = None
         self._under_way: asyncio.Task[None] | None = None
 
     async def __call__(self, secret: str | None, accept: str) -> Response:
@@ -81,9 +81,12 @@ class Metrics:
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     def close(self) -> None:
+        """Gives up a reading that is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
         self._lane.close()
 
-    async def _reading(self) -> _Reading | None:
+    async def _reading(self) -> _ProjectsReading | None:
         """Returns the newest figures of the projects, read once for all scrapers; None before the first reading."""
         if self._kept is None or time.monotonic() >= self._kept.until:
             if self._under_way is None:
@@ -103,11 +106,11 @@ class Metrics:
         finally:
             ended = time.monotonic()
             rest = RETRY_SECONDS if figures is None else max(FRESH_SECONDS, REST * (ended - began))
-            self._kept = _Reading(figures, at, ended - began, ended + rest)
+            self._kept = _ProjectsReading(figures, at, ended - began, ended + rest)
             self._under_way = None
 
 
-def _families(reading: _Reading | None) -> list[Metric]:
+def _families(reading: _ProjectsReading | None) -> list[Metric]:
     figures = None if reading is None else reading.figures
     there = reading is not None and figures is not None
     return [
