@@ -14,7 +14,7 @@ from app.monitoring.approval import service as approval
 from app.projects import service as projects
 from app.readiness import service as readiness
 from app.releases import service as releases
-from app.runs import service as runs
+from app.runs.backlog import service as runs
 from app.runs.states import RunState
 from app.serving import service as serving
 from app.webhooks.deliveries import service as webhooks

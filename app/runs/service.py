@@ -60,16 +60,6 @@ def readiness_reaches(session: Session, project: str) -> int:
     return reach(session, project, feedback.watermark(session, project))
 
 
-def counts(session: Session) -> dict[tuple[str, RunState], int]:
-    """Returns the number of runs of all projects by project and state."""
-    return {(project, RunState(state)): number for project, state, number in store.counts_by_state(session)}
-
-
-def queued_since(session: Session) -> dict[tuple[str, bool], datetime]:
-    """Returns when the oldest queued run was requested, by project and whether it waits behind an active run."""
-    return {(project, waiting): at for project, waiting, at in store.queued_since(session)}
-
-
 def look_ahead(session: Session, project: str) -> bool:
     """Computes in advance, for a large log, whether a run could start. Returns whether there was anything new."""
     if not is_large(session, project):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.checkpoints.tables import Checkpoint
 from app.database import is_any_of
-from app.runs.states import ACTIVE, RunState
+from app.runs.states import ACTIVE
 from app.runs.tables import MEASURED_DRIFT, Run, RunMetric
 
 
@@ -46,21 +46,6 @@ def next_waiting(session: Session, project: str) -> Run | None:
         .with_for_update(skip_locked=True, key_share=True)
     )
     return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
-
-
-def counts_by_state(session: Session) -> Sequence[tuple[str, str, int]]:
-    """Returns project, state and number of the runs of all projects."""
-    query = select(Run.project_id, Run.state, func.count()).group_by(Run.project_id, Run.state)
-    return session.execute(query).tuples().all()
-
-
-def queued_since(session: Session) -> Sequence[tuple[str, bool, datetime]]:
-    """Returns, by project, when the oldest queued run was requested, of those that wait for the active run (true), and
-    of those that a worker could claim. Paused runs wait for an operator.
-    """
-    query = select(Run.project_id, Run.waiting, func.min(Run.created_at))
-    queued = query.where(Run.state == RunState.QUEUED, ~Run.paused).group_by(Run.project_id, Run.waiting)
-    return session.execute(queued).tuples().all()
 
 
 def stuck_projects(session: Session) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
@@ -18,12 +19,16 @@ from app.releases import service as releases
 from app.serving import service as serving
 from tests.desk import DESK, checkpoint, execute, make_project, request, vote
 from tests.logged import register, store
+from tests.served import served
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def scraped(api, **request):
-    answer = api.get("/metrics", **request)
+    return read(api.get("/metrics", **request))
+
+
+def read(answer):
     assert answer.status_code == 200, answer.text
     parse = open_metrics if "openmetrics" in answer.headers["content-type"] else plain_text
     return {
@@ -64,6 +69,20 @@ def test_requests_are_counted_by_the_template_of_their_route_and_the_class_of_th
     assert more("/metrics", "2xx") == 1
     count = value(after, "thumbwheel_http_request_duration_seconds_count", method="GET", route="/v1/projects/{project}")
     assert count >= 2
+
+
+def test_an_event_over_a_socket_is_counted_with_its_answer(api):
+    with served() as url, httpx.Client(base_url=url, headers={"Authorization": api.headers["Authorization"]}) as client:
+        assert client.post("/v1/feedback", params={"project": "acme"}, json=event(1)).status_code == 201
+        samples = read(client.get("/metrics"))
+
+    assert value(samples, "thumbwheel_http_requests_total", method="POST", route="/v1/feedback", status="2xx") == 1
+    bodies = {"project": "acme", "kind": "event"}
+    assert value(samples, "thumbwheel_ingest_bodies_total", **bodies, outcome="stored") == 1
+    assert value(samples, "thumbwheel_ingest_bodies_total", **bodies, outcome="unavailable") == 0
+    assert value(samples, "thumbwheel_admitted_requests_limit", kind="whole_log") == 2
+    assert value(samples, "thumbwheel_database_connections_in_use", purpose="requests") == 0
+    assert value(samples, "process_open_fds") > 0
 
 
 def test_a_thousand_unknown_paths_and_methods_add_no_series(api):

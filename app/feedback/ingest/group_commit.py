@@ -9,22 +9,22 @@ If the queue is full or Postgres is unavailable, a request is answered with 503.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import asyncpg
-from thumbwheel import wire
 
 from app import postgres_errors
-from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
+from app.errors import MOST_FAULTS, Invalid, Unavailable
 from app.feedback import signals
 from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry
 from app.feedback.ingest.figures import IngestFigures
+from app.feedback.ingest.kinds import EVENTS, BodyOutcome, Kind, Result
 
 log = logging.getLogger(__name__)
 
@@ -55,37 +55,6 @@ OF_A_BODY = (
     ValueError,
     OverflowError,
 )
-
-
-class BodyOutcome(NamedTuple):
-    """The outcome of one body. `erased`: its id was erased and is refused; `erased_actor`: its actor was."""
-
-    id: str
-    status: Literal["stored", "replayed", "conflict", "erased", "erased_actor"]
-    differs: tuple[str, ...] = ()  # JSON pointers, if the status is conflict
-
-
-#: The result for one body: its outcome after the commit, or an error if Postgres refuses it.
-Result = BodyOutcome | ThumbwheelError
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of body: its name in figures, and the functions that append it and compare it with the stored one."""
-
-    name: str
-    insert: Callable[..., Awaitable[list[append.Fate]]]
-    stored: Callable[..., Awaitable[dict[append.Key, dict[str, Any]]]]
-    document: Callable[[Any], dict[str, Any]]
-
-
-def _document(body: wire.Event | bytes) -> dict[str, Any]:
-    event = body if isinstance(body, wire.Event) else wire.Event.model_validate_json(body)
-    return signals.document(event)
-
-
-EVENTS = Kind("event", append.append_events, append.events_of, _document)
-COMPLETIONS = Kind("completion", append.append_completions, append.completions_of, signals.completion_document)
 
 
 @dataclass(eq=False)

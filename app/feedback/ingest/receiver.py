@@ -16,7 +16,8 @@ from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLar
 from app.feedback import signals
 from app.feedback.ingest import bodies
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, Result
+from app.feedback.ingest.group_commit import Intake
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind, Result
 from app.projects.admission import Admission
 from app.web.bodies import (
     JSON_LINES,
