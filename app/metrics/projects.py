@@ -22,7 +22,7 @@ from app.webhooks.deliveries import service as webhooks
 
 @dataclass(frozen=True)
 class ProjectFigures:
-    """What Postgres says about the projects that are not archived, by id.
+    """The figures of the projects that are not archived, by id.
 
     releases  the live one and the canary beside it
     runs      by project and state
