@@ -29,7 +29,7 @@ from app.dashboard.error_pages import ErrorPages
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
-from app.feedback.ingest.fast_path import IngestFastPath
+from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
 from app.gates.api import router as gates
@@ -41,13 +41,16 @@ from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
 from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
+from app.metrics.api import router as metrics
+from app.metrics.process import ProcessFigures
+from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
 from app.projects.api import router as projects
 from app.releases.api import router as releases
-from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
+from app.releases.current import CURRENT_PATH, CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.comparisons.api import router as comparisons
@@ -59,6 +62,7 @@ from app.snapshots.reading.api import router as snapshots
 from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
 from app.web.problems import Problem, install_error_handlers, problems
+from app.web.request_times import MeasuredRequests, RequestTimes
 from app.webhooks.deliveries.api import router as webhook_deliveries
 from app.webhooks.endpoints.api import router as webhook_endpoints
 
@@ -88,6 +92,7 @@ TAGS = [
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
     {"name": "keys", "description": "API keys."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
+    {"name": "metrics", "description": "Figures of the server and of its projects for Prometheus."},
 ]
 
 
@@ -165,6 +170,7 @@ ROUTERS = (
     webhook_deliveries,
     access,
     health,
+    metrics,
     dashboard,
     api_reference,
 )
@@ -173,7 +179,7 @@ ROUTERS = (
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
-    api.state.capacity = Capacity()
+    api.state.capacity = capacity = Capacity()
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
     lane = Lane(Purpose.HOT)
@@ -183,8 +189,10 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
+        api.state.metrics = figures = MetricsEndpoint(ProcessFigures(api.state.request_times, way_in, capacity), lane)
         with outbox.relay(), called_on_shutdown(streams.stop):
             yield
+        figures.close()
         readiness.close()
     lane.close()
 
@@ -214,6 +222,8 @@ def create_app() -> FastAPI:
     # The last one added runs first: these operations bypass the two above.
     api.add_middleware(CurrentReleaseFastPath)
     api.add_middleware(IngestFastPath)
+    api.state.request_times = times = RequestTimes()
+    api.add_middleware(MeasuredRequests, times=times, exact={EVENT_PATH, BATCH_PATH, CURRENT_PATH})
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

@@ -83,7 +83,8 @@ class Settings(BaseSettings):
         30, gt=0, description="seconds after SIGTERM within which the API finishes open requests; then it exits"
     )
     page_access: Literal["key", "open"] = Field(
-        "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
+        "key",
+        description="key: the status page and /metrics ask for an API key; open: who reaches them may read them",
     )
     database_connections: int = Field(
         20, ge=16, description="connections to Postgres that one API process may open, all its purposes together"

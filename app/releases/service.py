@@ -48,6 +48,16 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
     )
 
 
+def current_of_all(session: Session) -> dict[str, tuple[wire.Release, wire.Release | None]]:
+    """Returns the live release of each project, and the canary beside it."""
+    canaries = {row.project_id: row for row in store.newest_of_each(session) if row.action == "canary"}
+    live = store.newest_of_each(session, store.LIVE_ACTIONS)
+    return {
+        row.project_id: (_shown(row), _shown(canaries[row.project_id]) if row.project_id in canaries else None)
+        for row in live
+    }
+
+
 def assignment(session: Session, project: str, actor: str) -> wire.Assignment:
     """Returns the release that the actor gets, which stays the same until the ledger changes. Raises `NotFound`."""
     canary = _canary(session, project)

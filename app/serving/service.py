@@ -8,6 +8,7 @@ The ledger of releases says what is desired, and nothing here changes it. `app.s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -207,9 +208,14 @@ def with_targets(session: Session, project: str, recipe: Recipe, ready: wire.Rea
 
 def alarming(session: Session) -> tuple[int, list[wire.ServingTarget]]:
     """Returns the number of enabled targets of all projects, and those that have differed for long."""
-    rows = store.enabled(session)
-    targets = [target for row in rows for target in _shown(session, row.project_id, [row])]
-    return len(rows), [target for target in targets if target.alarm]
+    targets = enabled_targets(session)
+    return len(targets), [target for target in targets if target.alarm]
+
+
+def enabled_targets(session: Session) -> list[wire.ServingTarget]:
+    """Returns the enabled targets of all projects, by project and name."""
+    by_project = groupby(store.enabled(session), key=lambda row: row.project_id)
+    return [target for project, rows in by_project for target in _shown(session, project, list(rows))]
 
 
 def alarm_of(target: wire.ServingTarget) -> str:

@@ -16,7 +16,8 @@ from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLar
 from app.feedback import signals
 from app.feedback.ingest import bodies
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, Result
+from app.feedback.ingest.group_commit import Intake
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind, Result
 from app.projects.admission import Admission
 from app.web.bodies import (
     JSON_LINES,
@@ -74,7 +75,7 @@ class Receiver:
         body = await whole(receive, MAX_BODY_BYTES)
         if body is None:
             raise TooLarge(too_large(MAX_BODY_BYTES), code="too_large")
-        entry = quick_entry(project, body) or event_entry(project, _read(wire.Event, body))
+        entry = quick_entry(project, body) or event_entry(project, self._read(EVENTS, wire.Event, project, body))
         outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
         answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
@@ -86,7 +87,8 @@ class Receiver:
         """Registers a completion and then answers. Raises the same errors as `event`."""
         project = await self._project(request)
         body = await request.body()
-        entry = completion_entry(project, completion_id, _read(wire.Completion, body, COMPLETION_VALUES))
+        completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
+        entry = completion_entry(project, completion_id, completion)
         outcome = await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
         return _receipt("completion_id", outcome)
 
@@ -111,6 +113,7 @@ class Receiver:
                 if isinstance(item, IngestEntry):
                     entries[index] = item
                 else:
+                    self._intake.figures.count(EVENTS.name, project, "invalid")
                     answers[index] = _invalid(index, *item)
                     await asyncio.sleep(0)  # other requests are answered between two faulty items
             if under_way is not None:
@@ -133,6 +136,15 @@ class Receiver:
     async def _project(self, request: Request) -> str:
         authorization = request.headers.get("authorization", "").encode("latin-1")
         return await self._admission.admit(authorization, request.scope["query_string"])
+
+    def _read(
+        self, kind: Kind, model: type[BaseModel], project: str, body: bytes, most_values: int = MOST_VALUES
+    ) -> Any:
+        try:
+            return _read(model, body, most_values)
+        except Invalid:
+            self._intake.figures.count(kind.name, project, "invalid")
+            raise
 
     async def _one(self, kind: Kind, entry: IngestEntry, size: int, what: str, name: str) -> BodyOutcome:
         [outcome] = await self._intake.record(kind, [entry], size)
