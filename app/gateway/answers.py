@@ -19,7 +19,7 @@ CALLS = ("tool_calls", "function_call")
 
 
 @dataclass
-class Output:
+class WrittenOutput:
     """What was written for one choice. `unfit`: why it cannot be registered."""
 
     parts: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Output:
         self.token_ids, self.log_probs = [], []
 
 
-class Answer:
+class GatewayAnswer:
     """The answer to one request. `completion_id`: its id, which the caller sees."""
 
     def __init__(self, request: OpenAIRequest, completion_id: str) -> None:
@@ -66,7 +66,7 @@ class Answer:
         self._hides_log_probs = not request.wants_log_probs
         self._hides_token_ids = not request.wants_token_ids
         self._hides_usage = not request.wants_usage
-        self._outputs: dict[int, Output] = {}
+        self._outputs: dict[int, WrittenOutput] = {}
         self._completion_tokens: int | None = None
 
     def rewritten(self, data: bytes) -> bytes | None:
@@ -104,7 +104,7 @@ class Answer:
         finished = [output for output in self._outputs.values() if output.finish_reason is not None]
         return len(finished) == self._request.choices
 
-    def outputs(self) -> dict[int, Output]:
+    def outputs(self) -> dict[int, WrittenOutput]:
         """Returns what was written, by the number of the choice.
 
         Token ids and log-probs that do not cover exactly the tokens of the text are left out.
@@ -123,7 +123,7 @@ class Answer:
             return
         output = self._outputs.get(index)
         if output is None:
-            output = self._outputs[index] = Output()
+            output = self._outputs[index] = WrittenOutput()
         if self._request.chat:
             self._chat_text(choice, output)
         else:
@@ -141,7 +141,7 @@ class Answer:
         if self._request.choices > 1:
             choice["completion_id"] = choice_id(self.completion_id, index, self._request.choices)
 
-    def _chat_text(self, choice: dict[str, Any], output: Output) -> None:
+    def _chat_text(self, choice: dict[str, Any], output: WrittenOutput) -> None:
         message = choice["delta"] if "delta" in choice else choice.get("message")
         if not isinstance(message, dict):
             return

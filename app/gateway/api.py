@@ -49,16 +49,16 @@ class TextCompletionBody(_OpenAIBody):
     prompt: Any
 
 
-class Model(BaseModel):
+class GatewayModel(BaseModel):
     id: str = Field(description="the project")
     object: Literal["model"]
     created: int
     owned_by: str
 
 
-class ModelList(BaseModel):
+class GatewayModelList(BaseModel):
     object: Literal["list"]
-    data: list[Model]
+    data: list[GatewayModel]
 
 
 class GatewayProject(BaseModel):
@@ -150,7 +150,7 @@ async def create_text_completion() -> None:
 
 
 @router.get(
-    MODELS_PATH, operation_id="list_models", summary="List the models of a key", response_model=ModelList,
+    MODELS_PATH, operation_id="list_models", summary="List the models of a key", response_model=GatewayModelList,
     responses=_errors(), openapi_extra=_described(),
 )  # fmt: skip
 async def list_models() -> None:

@@ -12,7 +12,7 @@ import time
 
 from starlette.types import Receive, Send
 
-from app.gateway.answers import Answer
+from app.gateway.answers import GatewayAnswer
 from app.gateway.counters import Counters
 from app.gateway.event_stream import DONE, EventLines, LineTooLong, data_of, event
 from app.gateway.openai_errors import OpenAIError, of_target, openai_error
@@ -59,7 +59,7 @@ class Exchange:
         self._counters = counters
         self._turn = turn
         self._began = time.monotonic()
-        self._answer = Answer(request, completion_id)
+        self._answer = GatewayAnswer(request, completion_id)
         self._route: Route | None = None
         self._ended: str | None = None
         self._started = False

@@ -31,7 +31,7 @@ PREPARED_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Prepared:
     written: WrittenCompletion
     entry: IngestEntry
 
@@ -109,11 +109,11 @@ class Registrations:
     async def _store(self) -> None:
         """Stores the oldest registrations in one transaction, and takes them off the queue. Raises `Unavailable`."""
         batch = self._batch()
-        waiting: list[_Waiting] = []
+        waiting: list[_Prepared] = []
         for number, written in enumerate(batch, 1):
             try:
                 entry = completion_entry(written.project, written.completion_id, written.body())
-                waiting.append(_Waiting(written, entry))
+                waiting.append(_Prepared(written, entry))
             except Unregistrable as error:
                 self._counters.unregistered(written.project, error.reason)
                 self._remove(written)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from thumbwheel import wire
 
-from app.gateway.answers import Output
+from app.gateway.answers import WrittenOutput
 from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import OpenAIRequest
 
@@ -36,7 +36,7 @@ class WrittenCompletion:
     completion_id: str
     request: OpenAIRequest
     index: int
-    output: Output
+    output: WrittenOutput
     checkpoint_id: UUID
     target: str
     model: str
@@ -82,7 +82,7 @@ class WrittenCompletion:
             raise Unregistrable(_reason(error)) from error
 
 
-def size_of(request_bytes: int, output: Output) -> int:
+def size_of(request_bytes: int, output: WrittenOutput) -> int:
     """Returns about the number of bytes that a waiting registration takes."""
     return OTHER_BYTES + 4 * request_bytes + 4 * output.characters + TOKEN_BYTES * len(output.token_ids)
 
