@@ -20,7 +20,7 @@ CALLS = ("tool_calls", "function_call")
 
 @dataclass
 class WrittenOutput:
-    """What was written for one choice. `unfit`: why it cannot be registered."""
+    """The text and the tokens of one choice. `unfit`: why it cannot be registered."""
 
     parts: list[str] = field(default_factory=list)
     characters: int = 0

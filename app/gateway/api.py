@@ -74,7 +74,7 @@ class GatewayProject(BaseModel):
 
 
 class GatewayFigures(BaseModel):
-    """What one process of the gateway did since its start."""
+    """The figures of one process of the gateway since its start."""
 
     postgres: Literal["ok", "away"]
     under_way: int

@@ -50,7 +50,7 @@ PREFIXES = {CHAT_PATH: "chatcmpl-", TEXT_PATH: "cmpl-"}
 
 
 class _Facts(NamedTuple):
-    """What one transaction of the background reads."""
+    """The facts that one transaction of the background reads."""
 
     callers: callers.Checked
     routes: table.Read

@@ -1,4 +1,4 @@
-"""Where the requests of a project may go: the releases of the ledger, and the targets that serve them. Pure."""
+"""The routes that requests of a project may take: the releases of the ledger, and the targets that serve them. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ class Unregistrable(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class WrittenCompletion:
-    """What a target wrote for a choice, with all that is registered with it.
+    """The text that a target wrote for a choice, with all that is registered with it.
 
     ended  why the answer ended before its end: client_closed, target_cut, shutdown; None if it did not
     """

@@ -57,7 +57,7 @@ async def interleaved(direct: str, gateway: str, key: str, rounds: int, console:
             measured = await measure(url, model, key, callers=CALLERS, answers=ANSWERS, spread=PACE * TOKENS)
             if number:
                 times[name].first += measured.first
-                    times[name].token += measured.token
+                times[name].token += measured.token
                 times[name].whole += measured.whole
                 times[name].seconds += measured.seconds
                 times[name].tokens += len(measured.whole) * TOKENS
