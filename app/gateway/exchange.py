@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Targets that are asked for one request; each may take the whole time for its first byte.
 MOST_ATTEMPTS = 3
+#: No proxy may collect the events of a stream.
+STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 #: The longest time for which a caller may take nothing of what is sent.
 TAKE_SECONDS = 60.0
 
@@ -151,9 +153,9 @@ class Exchange:
                 answer = await self._upstream.send(route, self._request.path, body, streamed=self._request.stream)
             except TargetFailed as error:
                 reason = f"target {route.target}: {error}"
-                self._rests.failed(route.url, reason)
                 self._counters.target_failed(route.target)
-                log.warning("project %s, %s", self._routes.project, reason)
+                if self._rests.failed(route.url, reason):
+                    log.warning("project %s, %s", self._routes.project, reason)
                 continue
             self._rests.answered(route.url)
             self._route = route
@@ -248,7 +250,7 @@ class Exchange:
 
     async def _body(self, part: bytes) -> None:
         if not self._started:
-            await self._start(200, b"text/event-stream; charset=utf-8", None, ((b"cache-control", b"no-cache"),))
+            await self._start(200, b"text/event-stream; charset=utf-8", None, STREAM_HEADERS)
         await self._take({"type": "http.response.body", "body": part, "more_body": True})
 
     async def _end(self) -> None:

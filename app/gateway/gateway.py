@@ -24,7 +24,8 @@ from app.capacity import Lane
 from app.database import new_id
 from app.errors import Forbidden, Invalid, NotFound, ThumbwheelError, TooLarge, Unavailable
 from app.feedback.ingest.group_commit import Intake
-from app.gateway import callers, requests, table
+from app.gateway import requests
+from app.gateway.callers import callers, check_all
 from app.gateway.counters import Counters
 from app.gateway.exchange import Exchange
 from app.gateway.figures import by_project
@@ -32,6 +33,8 @@ from app.gateway.openai_errors import OpenAIError, of_refusal, openai_error
 from app.gateway.registrations import Registrations
 from app.gateway.requests import CHAT_PATH, TEXT_PATH, OpenAIRequest
 from app.gateway.rests import Rests
+from app.gateway.routes import ProjectRoutes
+from app.gateway.table import read_all, routing_table
 from app.gateway.upstream import Upstream
 from app.projects import service as projects
 from app.settings import Settings
@@ -52,8 +55,8 @@ PREFIXES = {CHAT_PATH: "chatcmpl-", TEXT_PATH: "cmpl-"}
 class _Facts(NamedTuple):
     """The facts that one transaction of the background reads."""
 
-    callers: callers.Checked
-    routes: table.Read
+    callers: dict[bytes, Caller | None]
+    routes: dict[str, ProjectRoutes | None]
 
 
 class Gateway:
@@ -67,11 +70,10 @@ class Gateway:
         self._upstream = upstream
         self._most_requests = chosen.gateway_requests
         self._open_metrics = chosen.page_access == "open"
-        self._callers = callers.Callers(lane)
-        self._table = table.RoutingTable(lane)
+        self._callers = callers(lane)
+        self._table = routing_table(lane)
         self._turns = itertools.count()
         self._under_way = 0
-        self._postgres_away = False
         self.counters.gauge("under_way", "Requests that are being answered", lambda: self._under_way)
         self.counters.gauge("waiting", "Completions that wait for their registration", lambda: len(self.registrations))
         self.counters.gauge("waiting_bytes", "Bytes that they take", lambda: self.registrations.bytes)
@@ -79,12 +81,12 @@ class Gateway:
 
     @property
     def postgres_away(self) -> bool:
-        return self._postgres_away or self.registrations.away
+        return self._table.away or self.registrations.away
 
     @property
     def ready(self) -> bool:
         """Returns whether requests can be answered: Postgres is there, or a project is known."""
-        return not self._postgres_away or bool(self._table.known())
+        return not self._table.away or bool(self._table.known())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request for one of the paths of the gateway."""
@@ -107,12 +109,11 @@ class Gateway:
                     lambda session, keys=authorizations, names=names: _facts(session, keys, names)  # type: ignore[misc]
                 )
             except Unavailable:
-                self._postgres_away = True
+                self._callers.away = self._table.away = True
                 continue
             except Exception:
                 log.exception("the routes of the gateway cannot be read: the last ones hold")
                 continue
-            self._postgres_away = False
             self._callers.take(facts.callers)
             self._table.take(facts.routes)
 
@@ -145,7 +146,7 @@ class Gateway:
             body = await _body(headers, receive)
             request = requests.read(scope["path"], body, headers)
             project = _project_of(caller, request, scope["query_string"])
-            routes = await self._table.of(project)
+            routes = await self._table.get(project)
             completion_id = request.given_id or PREFIXES[request.path] + new_id().hex
             exchange = Exchange(
                 request, len(body), completion_id, routes, send, upstream=self._upstream, rests=self.rests,
@@ -161,7 +162,7 @@ class Gateway:
             self._under_way -= 1
 
     async def _caller(self, headers: dict[bytes, bytes]) -> Caller:
-        return await self._callers.caller(headers.get(b"authorization", b""))
+        return await self._callers.get(headers.get(b"authorization", b""))
 
     async def _models(self, caller: Caller, path: str) -> dict[str, Any]:
         require(caller, USE)
@@ -169,7 +170,7 @@ class Gateway:
         if named:
             if caller.project not in (None, named):
                 raise _no_model(named, caller.project)
-            await self._table.of(named)
+            await self._table.get(named)
             return _model(named)
         names = [caller.project] if caller.project is not None else await self._lane.run(projects.ids)
         return {"object": "list", "data": [_model(name) for name in names]}
@@ -198,7 +199,7 @@ class Gateway:
 
 
 def _facts(session: Session, authorizations: list[bytes], names: list[str]) -> _Facts:
-    return _Facts(callers.check_all(session, authorizations), table.read_all(session, names))
+    return _Facts(check_all(session, authorizations), read_all(session, names))
 
 
 def _reader(caller: Caller) -> Caller:

@@ -13,12 +13,14 @@ class Rests:
         self._clock = clock
         self._failures: dict[Hashable, tuple[int, float, str]] = {}
 
-    def failed(self, target: Hashable, reason: str) -> None:
+    def failed(self, target: Hashable, reason: str) -> bool:
+        """Makes the target rest; returns False if it rests already: requests under way together count as one."""
         if self.rests(target):
-            return  # requests that were under way fail together: they count as one
+            return False
         failures = self._failures.get(target, (0, 0.0, ""))[0] + 1
         seconds = min(FIRST_SECONDS * 2 ** min(failures - 1, 10), LONGEST_SECONDS)
         self._failures[target] = (failures, self._clock() + seconds, reason)
+        return True
 
     def answered(self, target: Hashable) -> None:
         self._failures.pop(target, None)

@@ -1,10 +1,6 @@
-"""The routing table: what is live in each project and where it is served, read again about every second.
-
-A request waits for Postgres only if it is the first one of its project. While Postgres is away, the last table holds.
-"""
+"""The routing table: what is live in each project, and where it is served."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -12,62 +8,25 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.serving import ServerSettings
 
-from app.capacity import Coalesced, Lane
+from app.capacity import Lane
 from app.errors import Conflict, NotFound
+from app.gateway.kept import Kept
 from app.gateway.routes import Canary, ProjectRoutes, Route
 from app.projects import service as projects
 from app.releases import service as releases
 from app.serving import service as serving
 
-#: A project that was not used for longer is not read in the background; its next request reads it.
-USED_SECONDS = 60.0
-MOST_PROJECTS = 1000
 
-Read = dict[str, ProjectRoutes | None]
+def routing_table(lane: Lane) -> Kept[str, ProjectRoutes]:
+    """Returns the routes of projects. `get` raises `NotFound`, `Conflict` for an archived project, `Unavailable`."""
 
+    async def read_one(project: str) -> ProjectRoutes:
+        return await lane.run(lambda session: read(session, project))
 
-class RoutingTable:
-    """The routes of the projects that this process serves."""
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-        self._routes: dict[str, ProjectRoutes] = {}
-        self._used_at: dict[str, float] = {}
-        self._first = Coalesced(self._read_first)
-
-    async def of(self, project: str) -> ProjectRoutes:
-        """Returns the routes of a project. Raises `NotFound`, `Conflict` for an archived one, and `Unavailable`."""
-        self._used_at[project] = time.monotonic()
-        return self._routes.get(project) or await self._first(project)
-
-    def known(self) -> Mapping[str, ProjectRoutes]:
-        return self._routes
-
-    def in_use(self) -> list[str]:
-        """Returns the projects that were used lately, and forgets the others: their next request reads them again."""
-        now = time.monotonic()
-        for project in [each for each, used in self._used_at.items() if now - used > USED_SECONDS]:
-            del self._used_at[project]
-            self._routes.pop(project, None)
-        return list(self._routes)
-
-    def take(self, read: Read) -> None:
-        """Takes the results of `read_all`: None means that the project is gone or archived."""
-        for project, routes in read.items():
-            if routes is None:
-                self._routes.pop(project, None)
-            elif project in self._routes:
-                self._routes[project] = routes
-
-    async def _read_first(self, project: str) -> ProjectRoutes:
-        routes = await self._lane.run(lambda session: read(session, project))
-        if len(self._routes) >= MOST_PROJECTS:
-            self._routes.clear()
-        self._routes[project] = routes
-        return routes
+    return Kept(read_one)
 
 
-def read_all(session: Session, names: Sequence[str]) -> Read:
+def read_all(session: Session, names: Sequence[str]) -> dict[str, ProjectRoutes | None]:
     """Returns the routes of each project, None for one that is gone or archived."""
     return {project: _read(session, project) for project in names}
 

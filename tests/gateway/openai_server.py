@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass
 class ModelServer:
-    """What the server answers, and what it does wrong.
+    """The state of the server, and what it does wrong.
 
     words     the tokens of every answer
     pause     seconds before each token
