@@ -76,7 +76,7 @@ families: venv ## every model family of transformers, packed, padded or refused,
 	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 verify-vllm: venv ## adapters of the trainer on a real vLLM, loaded, probed and refused, in minutes; VLLM=/path/to/venv/bin/vllm
-	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py -k vllm -s $(ARGS)
+	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py tests/gateway/test_real_vllm.py -k vllm -s $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, docstrings, compose file: everything that CI checks except the tests
 	@$(PYTHON_VENV) -m ruff check .

@@ -41,15 +41,21 @@ class Kept(Generic[Key, Fact]):
     away        whether Postgres is known to be away, so that no request has to find out
     """
 
-    def __init__(self, read: Callable[[Key], Awaitable[Fact]], most_age: float = float("inf")) -> None:
+    def __init__(
+        self,
+        read: Callable[[Key], Awaitable[Fact]],
+        most_age: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.away = False
+        self._clock = clock
         self._most_age = most_age
         self._kept: dict[Key, _KeptFact[Fact]] = {}
         self._read: Coalesced[Key, Fact] = Coalesced(read)
 
     async def get(self, key: Key) -> Fact:
         """Returns a fact. Raises the errors of `read`; `Unavailable` only if no fact is there that still holds."""
-        now = time.monotonic()
+        now = self._clock()
         kept = self._kept.get(key)
         if kept is None:
             return await self._newly_read(key)
@@ -73,7 +79,7 @@ class Kept(Generic[Key, Fact]):
 
     def in_use(self) -> list[Key]:
         """Returns the keys of facts that were used lately, and forgets those that were not used for long."""
-        now = time.monotonic()
+        now = self._clock()
         for key in [key for key, kept in self._kept.items() if now - kept.used_at > FORGOTTEN_SECONDS]:
             del self._kept[key]
         return [key for key, kept in self._kept.items() if now - kept.used_at < USED_SECONDS]
@@ -81,7 +87,7 @@ class Kept(Generic[Key, Fact]):
     def take(self, facts: Mapping[Key, Fact | None]) -> None:
         """Takes facts that were read in the background; None means that there is no such fact any more."""
         self.away = False
-        now = time.monotonic()
+        now = self._clock()
         for key, fact in facts.items():
             kept = self._kept.get(key)
             if fact is None:
@@ -99,6 +105,6 @@ class Kept(Generic[Key, Fact]):
             raise
         if len(self._kept) >= MOST_KEPT:
             self._kept.clear()
-        now = time.monotonic()
+        now = self._clock()
         self._kept[key] = _KeptFact(fact, now, now)
         return fact

@@ -32,7 +32,7 @@ from benchmarks.machine import described
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gateway.json"
 APPLICATION = "app.gateway.main:create_tuned_gateway"
 CALLERS, TOKENS, PACE = 50, 100, 0.02
-ROUNDS, ANSWERS = 6, 3
+ROUNDS, ANSWERS = 4, 2
 BOUND_MS = 3.0
 
 
