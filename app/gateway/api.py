@@ -133,7 +133,7 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     CHAT_PATH, operation_id="create_chat_completion", summary="Chat with a model",
-    responses={**_ANSWER, **_errors(405, 413, 415, 429, 502)}, openapi_extra=_described(ChatCompletionBody),
+    responses={**_ANSWER, **_errors(405, 409, 413, 429, 502)}, openapi_extra=_described(ChatCompletionBody),
 )  # fmt: skip
 async def create_chat_completion() -> None:
     """Passes the request to a target of the actor's release, and registers what is written under the answer's `id`."""
@@ -142,7 +142,7 @@ async def create_chat_completion() -> None:
 
 @router.post(
     TEXT_PATH, operation_id="create_text_completion", summary="Complete a text",
-    responses={**_ANSWER, **_errors(405, 413, 415, 429, 502)}, openapi_extra=_described(TextCompletionBody),
+    responses={**_ANSWER, **_errors(405, 409, 413, 429, 502)}, openapi_extra=_described(TextCompletionBody),
 )  # fmt: skip
 async def create_text_completion() -> None:
     """Passes the request to a target of the actor's release, and registers what is written under the answer's `id`."""
