@@ -95,6 +95,8 @@ def read(path: str, body: bytes, headers: Mapping[bytes, bytes]) -> OpenAIReques
     stream = document.get("stream")
     if not (stream is None or isinstance(stream, bool)):
         raise _invalid("stream", "stream is not a boolean: send true or false.")
+    if not (document.get("metadata") is None or isinstance(document["metadata"], dict)):
+        raise _invalid("metadata", "metadata is not an object: send names with values.")
     n = document.get("n")
     if n is None:
         n = 1

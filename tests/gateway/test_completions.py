@@ -161,6 +161,7 @@ def test_tool_calls_and_empty_answers_are_counted(serve):
         (b'{"messages": []}', 400, "model"),
         (b'{"model": "desk", "stream": "yes"}', 400, "stream"),
         (b'{"model": "desk", "n": 0}', 400, "n"),
+        (b'{"model": "desk", "metadata": ["a"]}', 400, "metadata"),
         (b'{"model": "desk", "n": 1000}', 400, "n"),
         (b'{"model": "gpt-5"}', 404, None),
         (b'{"model": "desk", "messages": ' + b"[" * 200 + b"]" * 200 + b"}", 400, None),
