@@ -8,13 +8,13 @@ from app.access.caller import Caller, caller_of
 from app.access.known_keys import MOST_CHARACTERS
 from app.capacity import Lane
 from app.errors import Unauthenticated
-from app.gateway.kept import Kept
+from app.gateway.kept import KeptFacts
 
 #: The longest time for which a key is taken unchecked while Postgres is away.
 KEPT_SECONDS = 600.0
 
 
-def callers(lane: Lane) -> Kept[bytes, Caller]:
+def callers(lane: Lane) -> KeptFacts[bytes, Caller]:
     """Returns the callers that a process knows. `get` raises `Unauthenticated`, and `Unavailable`."""
 
     async def read(authorization: bytes) -> Caller:
@@ -23,7 +23,7 @@ def callers(lane: Lane) -> Kept[bytes, Caller]:
             raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
         return await lane.run(lambda session: caller_of(session, secret))
 
-    return Kept(read, KEPT_SECONDS)
+    return KeptFacts(read, KEPT_SECONDS)
 
 
 def check_all(session: Session, authorizations: Sequence[bytes]) -> dict[bytes, Caller | None]:

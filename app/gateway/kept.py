@@ -33,7 +33,7 @@ class _KeptFact(Generic[Fact]):
     used_at: float
 
 
-class Kept(Generic[Key, Fact]):
+class KeptFacts(Generic[Key, Fact]):
     """The facts of one kind.
 
     read        reads a fact; it raises `Unavailable` while Postgres is away

@@ -10,20 +10,20 @@ from thumbwheel.wire.serving import ServerSettings
 
 from app.capacity import Lane
 from app.errors import Conflict, NotFound
-from app.gateway.kept import Kept
+from app.gateway.kept import KeptFacts
 from app.gateway.routes import Canary, ProjectRoutes, Route
 from app.projects import service as projects
 from app.releases import service as releases
 from app.serving import service as serving
 
 
-def routing_table(lane: Lane) -> Kept[str, ProjectRoutes]:
+def routing_table(lane: Lane) -> KeptFacts[str, ProjectRoutes]:
     """Returns the routes of projects. `get` raises `NotFound`, `Conflict` for an archived project, `Unavailable`."""
 
     async def read_one(project: str) -> ProjectRoutes:
         return await lane.run(lambda session: read(session, project))
 
-    return Kept(read_one)
+    return KeptFacts(read_one)
 
 
 def read_all(session: Session, names: Sequence[str]) -> dict[str, ProjectRoutes | None]:

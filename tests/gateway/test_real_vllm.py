@@ -29,8 +29,6 @@ TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 def vllm(tmp_path_factory) -> Iterator[str]:
     from tests.trainer import tiny
 
-    if not VLLM:
-        pytest.skip("the variable VLLM names no vLLM: make verify-vllm VLLM=/path/to/venv/bin/vllm")
     folder: Path = tmp_path_factory.mktemp("vllm")
     model = tiny.save_model(folder / "model", **SHAPE)
     (folder / "template").write_text(TEMPLATE)
@@ -61,6 +59,7 @@ def vllm(tmp_path_factory) -> Iterator[str]:
         process.wait(60)
 
 
+@pytest.mark.skipif(not VLLM, reason="VLLM names no program of vLLM: see make verify-vllm")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_vllm_gives_a_token_id_and_a_log_prob_for_each_token(database, vllm, path, stream):

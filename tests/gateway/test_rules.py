@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.errors import Unauthenticated, Unavailable
 from app.gateway.answers import GatewayAnswer
 from app.gateway.event_stream import EventLines, LineTooLong, data_of
-from app.gateway.kept import Kept
+from app.gateway.kept import KeptFacts
 from app.gateway.openai_errors import of_target
 from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import CHAT_PATH, OpenAIRequest, sent_to_target
@@ -160,7 +160,7 @@ def test_a_kept_fact_holds_without_postgres_for_its_time_and_no_longer():
 
     async def story():
         nonlocal now
-        facts = Kept(read, 600, lambda: now)
+        facts = KeptFacts(read, 600, lambda: now)
         assert await facts.get("key") == await facts.get("key") == "caller"
         assert reads == ["key"]
 
