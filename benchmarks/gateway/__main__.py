@@ -48,13 +48,15 @@ def upstream(tokens: int, *, apart: bool) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-async def interleaved(direct: str, gateway: str, key: str, rounds: int, console: Console) -> dict[str, Times]:
+async def interleaved(
+    direct: str, gateway: str, key: str, callers: int, rounds: int, console: Console
+) -> dict[str, Times]:
     """Returns the times of both ways, measured in turns, after a round that is not counted."""
     ways = {"direct": (direct, SEEN["model"]), "gateway": (gateway, PROJECT)}
     times = {name: Times() for name in ways}
     for number in range(rounds + 1):
         for name, (url, model) in ways.items():
-            measured = await measure(url, model, key, callers=CALLERS, answers=ANSWERS, spread=PACE * TOKENS)
+            measured = await measure(url, model, key, callers=callers, answers=ANSWERS, spread=PACE * TOKENS)
             if number:
                 times[name].first += measured.first
                 times[name].token += measured.token
@@ -83,7 +85,7 @@ def figures(times: dict[str, Times], gateway: Served, seconds_per_token: float) 
     }
 
 
-def run(rounds: int, *, apart: bool, console: Console) -> dict[str, Any]:
+def run(callers: int, rounds: int, *, apart: bool, console: Console) -> dict[str, Any]:
     with backend() as servers:
         os.environ |= servers.environment
         with upstream(TOKENS, apart=apart) as direct:
@@ -93,8 +95,8 @@ def run(rounds: int, *, apart: bool, console: Console) -> dict[str, Any]:
             with serving(APPLICATION, servers.environment) as gateway:
                 url = f"{gateway.url}/v1"
                 idle = gateway.cpu_seconds()
-                times = uvloop.run(interleaved(direct, url, key, rounds, console))
-                all_tokens = (rounds + 1) * CALLERS * ANSWERS * TOKENS
+                times = uvloop.run(interleaved(direct, url, key, callers, rounds, console))
+                all_tokens = (rounds + 1) * callers * ANSWERS * TOKENS
                 shown = figures(times, gateway, (gateway.cpu_seconds() - idle) / all_tokens)
                 headers = {"Authorization": f"Bearer {key}"}
                 written = lambda: httpx.get(f"{url}/gateway", headers=headers).json()  # noqa: E731
@@ -106,23 +108,24 @@ def run(rounds: int, *, apart: bool, console: Console) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description="Measures what the gateway adds.")
     parser.add_argument("--quick", action="store_true", help="one round; writes no results")
+    parser.add_argument("--callers", type=int, default=CALLERS, help="streams at a time (default: %(default)s)")
     parser.add_argument("--note", default="", help="about the machine, kept with the results")
     options = parser.parse_args(arguments)
     console = Console(stderr=True)
     rounds = 1 if options.quick else ROUNDS
     console.print("streams that write at their own times", highlight=False)
-    apart = run(rounds, apart=True, console=console)
+    apart = run(options.callers, rounds, apart=True, console=console)
     console.print("streams that all write at once, after each step of the batch", highlight=False)
-    together = run(rounds, apart=False, console=console)
+    together = run(options.callers, rounds, apart=False, console=console)
     table = Table("", "apart", "in steps", title="Added by the gateway", title_justify="left")
     for name in apart:
         table.add_row(name.replace("_", " "), f"{apart[name]:g}", f"{together[name]:g}")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     document = {
-        "callers": CALLERS, "tokens": TOKENS, "pace_seconds": PACE, "apart": apart, "in_steps": together,
+        "callers": options.callers, "tokens": TOKENS, "pace_seconds": PACE, "apart": apart, "in_steps": together,
         "bound_ms": BOUND_MS, "note": options.note, "machine": described("aiohttp", "uvicorn", "uvloop", "msgspec"),
     }  # fmt: skip
-    if not options.quick:
+    if not options.quick and options.callers == CALLERS:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document))
     return 0
