@@ -99,57 +99,71 @@ class Upstream:
         self._idle_seconds = idle_seconds
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=None),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept-Encoding", "User-Agent"),
-            headers={"Accept-Encoding": "identity", "User-Agent": "thumbwheel-gateway"},
-        )
+        self._pooled = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS))
+        self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._pooled.close()
+        await self._fresh.close()
 
     async def send(self, route: Route, path: str, body: bytes, *, streamed: bool) -> UpstreamAnswer:
         """Sends a request and returns its answer once the first byte of the body is there. Raises `TargetFailed`."""
         seconds = self._first_byte_seconds if streamed else self._answer_seconds
         try:
-            return await self._send(route, path, body, seconds)
-        except aiohttp.ServerDisconnectedError:
-            # The server closed a connection of the pool at this moment: a new one shows whether it is really away.
+            return await self._send(self._pooled, route, path, body, seconds)
+        except _ConnectionLost:
+            # A server may close a connection of the pool at this moment: a new one shows whether it is really away.
             try:
-                return await self._send(route, path, body, seconds)
-            except aiohttp.ServerDisconnectedError as error:
+                return await self._send(self._fresh, route, path, body, seconds)
+            except _ConnectionLost as error:
                 raise TargetFailed("it closes the connection without an answer") from error
 
-    async def _send(self, route: Route, path: str, body: bytes, seconds: float) -> UpstreamAnswer:
+    async def _send(
+        self, session: aiohttp.ClientSession, route: Route, path: str, body: bytes, seconds: float
+    ) -> UpstreamAnswer:
         headers = {"Content-Type": "application/json"}
         if route.key is not None:
             headers["Authorization"] = f"Bearer {route.key}"
+        url = f"{route.url}{path.removeprefix('/v1')}"
         response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(seconds):
-                response = await self._session.post(
-                    f"{route.url}{path.removeprefix('/v1')}", data=body, headers=headers, allow_redirects=False
-                )
+                response = await session.post(url, data=body, headers=headers, allow_redirects=False)
                 first = await response.content.readany()
+        except aiohttp.ConnectionTimeoutError:
+            raise TargetFailed("it cannot be reached") from None
         except TimeoutError:
             _close(response)
             raise TargetFailed(f"it did not answer within {seconds:g} s") from None
-        except aiohttp.ServerDisconnectedError:
-            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             _close(response)
+            lost = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+            if lost and not isinstance(error, aiohttp.ClientConnectorError):
+                raise _ConnectionLost from error
             raise TargetFailed(_reason(error)) from error
         except BaseException:
             _close(response)
             raise
         _require_usable(response, first)
         return UpstreamAnswer(response, first, self._idle_seconds)
+
+
+class _ConnectionLost(Exception):
+    """The connection was there and broke before the answer began."""
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=None),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept-Encoding", "User-Agent"),
+        headers={"Accept-Encoding": "identity", "User-Agent": "thumbwheel-gateway"},
+    )
 
 
 def _require_usable(response: aiohttp.ClientResponse, first: bytes) -> None:

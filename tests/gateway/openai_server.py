@@ -17,8 +17,10 @@ class ModelServer:
     words     the tokens of every answer
     pause     seconds before each token
     status    what every request is refused with; 0: it is answered
+    closes    the number of requests whose connection is closed without an answer
     cut_after tokens after which the connection breaks; None: never
-    shift     is added to the token ids of the log-probs, which are then not one-to-one if `short` is set
+    short     the last token has no id
+    silent    it takes requests and does not answer
     bodies    the requests, as they came
     hung_up   set once a caller has gone in the middle of an answer
     """
@@ -28,6 +30,7 @@ class ModelServer:
     pause: float = 0
     status: int = 0
     refusal: Any = None
+    closes: int = 0
     cut_after: int | None = None
     short: bool = False
     silent: bool = False
@@ -49,6 +52,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         state.bodies.append(body)
         state.headers.append({name.lower(): value for name, value in self.headers.items()})
+        if state.closes:
+            state.closes -= 1
+            self.close_connection = True
+            return
         if state.silent:
             time.sleep(30)
         if state.status:

@@ -123,6 +123,16 @@ def test_a_server_that_is_gone_or_silent_gives_way_to_the_next(serve, monkeypatc
     settings.current.cache_clear()
 
 
+def test_a_connection_that_is_closed_without_an_answer_is_tried_once_more(serve):
+    served = serve("gpu", closes=1)
+    assert served.post().status_code == 200
+
+    served.servers["gpu"].closes = 2
+    refused = served.post()
+    assert (refused.status_code, "closes the connection" in refused.text) == (503, True)
+    assert served.post().status_code == 200
+
+
 def _id_of(answer: httpx.Response) -> str:
     assert answer.status_code == 200, answer.text
     return answer.headers["X-Thumbwheel-Completion-Id"]
