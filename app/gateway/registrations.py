@@ -92,8 +92,8 @@ class Registrations:
             try:
                 await self._store()
                 self.away, pause = False, FIRST_PAUSE_SECONDS
-            except Unavailable:
-                self.away = True
+            except Unavailable as error:
+                self.away = error.code != "intake_full"
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
