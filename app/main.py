@@ -1,7 +1,7 @@
 """`create_app()`: assembles the API."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -33,6 +33,11 @@ from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
 from app.gates.api import router as gates
+from app.gateway.api import MODELS as GATEWAY_MODELS
+from app.gateway.api import router as gateway_router
+from app.gateway.fast_path import PATHS as GATEWAY_PATHS
+from app.gateway.fast_path import GatewayFastPath
+from app.gateway.gateway import gateway
 from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
@@ -88,6 +93,10 @@ TAGS = [
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
     {"name": "serving", "description": "Servers and folders that serve checkpoints: what each should serve, and does."},
+    {
+        "name": "gateway",
+        "description": "Completions in OpenAI's shape by the serving targets, registered for feedback.",
+    },
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
     {"name": "keys", "description": "API keys."},
@@ -107,7 +116,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
             tags=api.openapi_tags,
         )
         models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
-        models = [(Problem, "serialization"), *((model, "validation") for model in MODELS)]
+        models = [(Problem, "serialization"), *((model, "validation") for model in (*MODELS, *GATEWAY_MODELS))]
         models += [(model, "serialization") for model in (*RUN_EVENTS.values(), *WEBHOOKS.values())]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
@@ -135,7 +144,7 @@ def _describe_bodies(document: dict[str, Any]) -> None:
     answers |= {str(status): problems(413, 415)[status] for status in (413, 415)}
     for operations in document["paths"].values():
         for method, operation in operations.items():
-            if method.upper() in METHODS_WITH_BODY:
+            if method.upper() in METHODS_WITH_BODY and "gateway" not in operation["tags"]:  # its errors are OpenAI's
                 operation["responses"] = dict(sorted({**operation["responses"], **answers}.items()))
 
 
@@ -165,6 +174,7 @@ ROUTERS = (
     releases,
     monitoring,
     serving,
+    gateway_router,
     erasures,
     webhook_endpoints,
     webhook_deliveries,
@@ -183,13 +193,18 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
     lane = Lane(Purpose.HOT)
-    async with intake(settings.current().need_libpq_database()) as way_in:
+    async with intake(settings.current().need_libpq_database()) as way_in, AsyncExitStack() as optional:
+        api.state.gateway = None
+        if settings.current().gateway:
+            api.state.gateway = await optional.enter_async_context(gateway(way_in, lane, settings.current()))
         api.state.readiness = readiness = ReadinessProbe(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane)
         api.state.event_answerer = receiver.event
         api.state.known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
-        api.state.metrics = figures = MetricsEndpoint(ProcessFigures(api.state.request_times, way_in, capacity), lane)
+        parts = [api.state.gateway.counters.registry] if api.state.gateway is not None else []
+        process_figures = ProcessFigures(api.state.request_times, way_in, capacity, parts)
+        api.state.metrics = figures = MetricsEndpoint(process_figures, lane)
         with outbox.relay(), called_on_shutdown(streams.stop):
             yield
         figures.close()
@@ -219,11 +234,12 @@ def create_app() -> FastAPI:
         BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
     )
     api.add_middleware(ErrorPages)
-    # The last one added runs first: these operations bypass the two above.
+    # The last one added runs first: these operations bypass the two at the top.
     api.add_middleware(CurrentReleaseFastPath)
     api.add_middleware(IngestFastPath)
+    api.add_middleware(GatewayFastPath)
     api.state.request_times = times = RequestTimes()
-    api.add_middleware(MeasuredRequests, times=times, exact={EVENT_PATH, BATCH_PATH, CURRENT_PATH})
+    api.add_middleware(MeasuredRequests, times=times, exact={EVENT_PATH, BATCH_PATH, CURRENT_PATH, *GATEWAY_PATHS})
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

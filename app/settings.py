@@ -109,6 +109,23 @@ class Settings(BaseSettings):
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
 
+    gateway: bool = Field(
+        default=False, description="true: the API also answers OpenAI's completions (docs/gateway.md)"
+    )
+    gateway_port: int = Field(8001, ge=0, le=65535, description="port of `thumbwheel gateway`; 0 takes a free one")
+    gateway_requests: int = Field(
+        1000, ge=1, description="requests that one gateway answers at a time; further ones are answered with 503"
+    )
+    gateway_first_byte_seconds: float = Field(
+        60, gt=0, description="longest wait for the first byte of a streamed answer; then the next target is asked"
+    )
+    gateway_answer_seconds: float = Field(
+        600, gt=0, description="longest wait for an answer that is not streamed, which begins when all is written"
+    )
+    gateway_idle_seconds: float = Field(
+        60, gt=0, description="longest pause within an answer; then the answer ends with an error"
+    )
+
     public_url: str | None = Field(
         None, description="where receivers of webhooks reach the API, for the links in them; unset: at THUMBWHEEL_URL"
     )

@@ -17,6 +17,7 @@ from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.gates import gates
+from app.cli.gateway import gateway
 from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.leftovers import leftovers
@@ -65,6 +66,7 @@ def options(
 
 
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
+app.command(short_help="Answer OpenAI's completions by the serving targets.")(gateway)
 app.command(short_help="Watch the whole loop with simulated users.")(demo)
 app.command(short_help="Train on files, without any service.")(train)
 app.command(short_help="Check this machine, settings and processes.")(doctor)

@@ -2,7 +2,7 @@
 
 import platform
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -23,9 +23,15 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class ProcessFigures:
-    """Reads the figures of one process of the API. Call it in the event loop, which writes them."""
+    """Reads the figures of one process of the API. Call it in the event loop, which writes them.
 
-    def __init__(self, requests: RequestTimes, intake: Intake, capacity: Capacity) -> None:
+    others  registries of optional parts of the process, such as the gateway
+    """
+
+    def __init__(
+        self, requests: RequestTimes, intake: Intake, capacity: Capacity, others: Sequence[CollectorRegistry] = ()
+    ) -> None:
+        self._others = others
         self._requests = requests
         self._intake = intake
         self._capacity = capacity
@@ -39,6 +45,7 @@ class ProcessFigures:
             *self._ingest(),
             *self._limits(),
             *self._process.collect(),
+            *(family for registry in self._others for family in registry.collect()),
         ]
 
     def _ingest(self) -> Iterable[Metric]:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from thumbwheel.wire.projects import Slug
 from thumbwheel.wire.values import Body, Name
 
-Scope = Literal["feedback:write", "feedback:read", "runs:read", "runs:write", "releases:write", "admin"]
+Scope = Literal["feedback:write", "feedback:read", "runs:read", "runs:write", "releases:write", "gateway:use", "admin"]
 
 
 class NewKey(Body):
