@@ -113,6 +113,8 @@ NOT_FOUND = {
     "/v1/comparisons/{comparison_id}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
+    "/v1/gateway",  # the gateway is off
+    "/v1/models",
 }
 
 
