@@ -258,7 +258,16 @@ def _append(
     }
     row = store.append(session, {**values, "project_id": project, "action": entry.action})
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
-    data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
+    canary = entry.checkpoint.id if entry.action == "canary" else None
+    data = wire.ReleaseWebhookData.model_validate(
+        {
+            **values,
+            "project": project,
+            "url": url,
+            "live_checkpoint_id": _live(session, project).checkpoint_id,
+            "canary_checkpoint_id": canary,
+        }
+    )
     webhooks.publish(session, project, WEBHOOKS[entry.action], data)
     outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)
     return row

@@ -22,7 +22,8 @@ class StandIn:
     """The state of the server, and what it does wrong.
 
     probes      the probe of each adapter, by the content of its weights
-    lies        adapters are answered as: None: themselves; "base"; or a number of nats that is added
+    lies        adapters are answered as: None: themselves; "base"; a number of nats that is added; or one of these by
+                the content of the weights
     load_status what a load is answered with, without loading; 0: it is loaded
     slow        seconds before each answer
     hang_after_load  the load succeeds and is not answered
@@ -44,11 +45,16 @@ class StandIn:
         probe = next(iter(self.probes.values()))
         name = model.rpartition(":")[2]
         if name in self.adapters:
-            probe = self.probes[(Path(self.adapters[name]) / "adapter_model.safetensors").read_text()]
+            probe = self.probes[self.content(name)]
         [prompt] = [each for each in probe.prompts if each.tokens == tokens]
-        if name not in self.adapters or self.lies == "base":
+        if name not in self.adapters:
             return prompt.base.log_probs
-        return [value + (self.lies or 0) for value in prompt.candidate.log_probs]
+        lie = self.lies.get(self.content(name)) if isinstance(self.lies, dict) else self.lies
+        return prompt.base.log_probs if lie == "base" else [value + (lie or 0) for value in prompt.candidate.log_probs]
+
+    def content(self, name: str) -> str:
+        """Returns the weights of an adapter."""
+        return (Path(self.adapters[name]) / "adapter_model.safetensors").read_text()
 
     def restart(self) -> None:
         """Forgets every adapter, as a server does that is started again."""

@@ -73,10 +73,10 @@ class Desk:
                 manifest=manifest,
             ).id
 
-    def ship(self, checkpoint_id: UUID | None = None) -> None:
-        how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
+    def ship(self, checkpoint_id: UUID | None = None, share: float | None = None) -> None:
+        how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id, "share": share}
         with transaction() as session:
-            release = releases.ship(session, DESK, wire.NewRelease(**how), "key test")
+            release = releases.ship(session, DESK, wire.NewRelease.model_validate(how), "key test")
         with transaction() as session:
             serving.look_at_release(session, release.id)
 

@@ -181,7 +181,7 @@ def test_a_worker_that_is_killed_between_load_and_record_leaves_nothing_behind(d
 
 
 def test_what_a_worker_saw_is_not_written_once_the_target_was_changed(desk, vllm, served, monkeypatch):
-    from worker.serving import sync as module
+    from worker.serving import visit as module
 
     desk.ship(desk.checkpoint())
     real = module.probed
@@ -198,7 +198,7 @@ def test_what_a_worker_saw_is_not_written_once_the_target_was_changed(desk, vllm
 
 
 def test_a_release_during_a_look_is_looked_at_at_once(desk, vllm, served, monkeypatch):
-    from worker.serving import sync as module
+    from worker.serving import visit as module
 
     real = module.probed
     second, third = desk.checkpoint(), desk.checkpoint()
