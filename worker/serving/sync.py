@@ -18,7 +18,7 @@ from app.serving.leases import service as leases
 from app.serving.leases.target_lease import ClaimedTarget
 from app.serving.targets.by_kind import connect
 from app.serving.targets.target import TargetError
-from worker.serving.kept_lease import KeptLease
+from worker.serving.kept_lease import KeptLease, LedgerMovedOn
 from worker.serving.visit import Visit, failure_of
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def sync(target_id: UUID) -> None:
     if claimed is None:
         return
     try:
-        with KeptLease(claimed.lease) as lease:
+        with KeptLease(claimed) as lease:
             _look(claimed, lease.require)
     except StaleLease:
         log.info("target %s of %s: another worker has it, or it was changed", claimed.name, claimed.project)
@@ -49,7 +49,10 @@ def _look(claimed: ClaimedTarget, heed: Callable[[], None]) -> None:
         return
     with closing(client):
         visit = Visit(claimed, client, heed)
-        next_seconds = visit.look()
+        try:
+            next_seconds = visit.look()
+        except LedgerMovedOn:
+            next_seconds = 0.0
     with transaction() as session:
         leases.finish(session, claimed, visit.loaded, next_seconds)
 

@@ -38,7 +38,7 @@ RESTART_SECONDS = 15.0
 
 @dataclass
 class Visit:
-    """`heed` raises once the lease is lost. `loaded`: what is loaded, or may be."""
+    """`heed` raises once the lease is lost or the ledger has moved on. `loaded`: what is loaded, or may be."""
 
     claimed: ClaimedTarget
     client: ServingClient
@@ -53,7 +53,7 @@ class Visit:
     def look(self) -> float:
         """Brings the target to the ledger, records what was found, and returns the seconds until the next look.
 
-        Raises `StaleLease`, and `Unavailable` while the database is away.
+        Raises what `heed` raises, `StaleLease`, and `Unavailable` while the database is away.
         """
         self._record("live", self._brought("live"))
         self._record("canary", self._canary())

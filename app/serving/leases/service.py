@@ -96,13 +96,18 @@ def finish(session: Session, claimed: ClaimedTarget, loaded: Sequence[LoadedArti
         "lease_owner": None,
         "lease_expires_at": None,
     }
-    moved_on = _desired(session, claimed.project) != claimed.desired
-    if moved_on:
+    again = moved_on(session, claimed)
+    if again:
         values |= {"next_try_at": at, "rung_at": at}
     _write(session, lease, values)
-    if moved_on:
+    if again:
         store.forget_attempts(session, lease.target_id)
         outbox.put(session, messages.SYNC_TARGET, target_id=lease.target_id)
+
+
+def moved_on(session: Session, claimed: ClaimedTarget) -> bool:
+    """Returns whether the ledger says something else than when the target was claimed."""
+    return _desired(session, claimed.project) != claimed.desired
 
 
 def pause_seconds(failed_before: int) -> float:

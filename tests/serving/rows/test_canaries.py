@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from app.serving import service as serving
 from app.serving import shown
 from tests.desk import DESK, execute
 from tests.serving.stand_in import stand_in
+from worker.serving import kept_lease, visit
 
 
 def where(checkpoint_id) -> list[str]:
@@ -210,9 +212,32 @@ def test_a_server_with_too_few_slots_for_a_canary_is_noticed(desk, vllm):
         assert desk.add(name, kind="vllm", url=vllm.url, **enough).notices == []
 
 
+def test_a_release_ends_what_takes_long_for_the_one_before(desk, vllm, served, monkeypatch):
+    third, slow = desk.checkpoint(), desk.checkpoint()
+    desk.ship(slow, share=0.2)
+    monkeypatch.setattr(kept_lease, "LEASE_SECONDS", 0.4)
+
+    def merging(artifact, files, layers, heed):
+        desk.ship(third)
+        for _ in range(100):
+            heed()
+            time.sleep(0.1)
+
+    monkeypatch.setattr(visit, "publish", merging)
+    begun = time.monotonic()
+    desk.look()
+    monkeypatch.undo()
+
+    assert time.monotonic() - begun < 5
+    [(due,)] = execute("SELECT next_try_at <= now() AND lease_owner IS NULL FROM serving_targets")
+    assert due
+    assert desk.look().seen_checkpoint_id == third
+    assert len(vllm.adapters) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "steps"),
-    [("vllm", 8), *(pytest.param(kind, 40, marks=pytest.mark.trial) for kind in ("vllm", "sglang"))],
+    [("vllm", 4), *(pytest.param(kind, 40, marks=pytest.mark.trial) for kind in ("vllm", "sglang"))],
 )
 def test_after_any_history_a_target_has_what_the_ledger_says_and_nothing_else(desk, kind, steps):
     """A random walk of releases, restarts and refusals: without a fault, one look is enough."""
