@@ -6,6 +6,7 @@ share of the actors gets its checkpoint instead; every other entry ends the cana
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -182,6 +183,13 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 def project_of(session: Session, release_id: UUID) -> str | None:
     """Returns the project of a release, None if there is no such release."""
     return store.project_of(session, release_id)
+
+
+def newest_at(session: Session, project: str) -> datetime:
+    """Returns when the ledger of the project changed last."""
+    row = store.newest(session, project)
+    assert row is not None, "the first release is written with its project"
+    return row.created_at
 
 
 def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:

@@ -57,7 +57,8 @@ def forget_attempts(session: Session, target_id: UUID) -> None:
 def due(session: Session, unanswered_since: datetime) -> Sequence[ServingTarget]:
     """Returns the targets to look at that no worker holds, locked until the transaction ends. Skips locked rows.
 
-    unanswered_since  workers that were asked later may still come
+    unanswered_since  workers that were asked later may still come, unless one came and was killed, so that its lease
+                      has expired
     """
     at = func.clock_timestamp()
     query = select(ServingTarget).where(
@@ -68,6 +69,7 @@ def due(session: Session, unanswered_since: datetime) -> Sequence[ServingTarget]
             ServingTarget.rung_at.is_(None),
             ServingTarget.rung_at < unanswered_since,
             ServingTarget.rung_at < ServingTarget.next_try_at,
+            ServingTarget.rung_at < ServingTarget.lease_expires_at,
         ),
     )
     statement = query.with_for_update(skip_locked=True)

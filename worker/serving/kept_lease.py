@@ -5,10 +5,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from app import settings
 from app.database import transaction
 from app.errors import StaleLease
 from app.serving.leases import service as leases
-from app.serving.leases.service import LEASE_SECONDS
 from app.serving.leases.target_lease import ClaimedTarget
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class KeptLease:
             raise StaleLease(f"Target {self._lease.target_id} was claimed by another worker.", code="lease_lost")
 
     def _work(self) -> None:
-        while not self._ended.wait(LEASE_SECONDS / 4):
+        while not self._ended.wait(settings.current().lease_seconds / 4):
             try:
                 with transaction() as session:
                     leases.renew(session, self._lease)

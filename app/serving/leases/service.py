@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import messages, outbox
+from app import messages, outbox, settings
 from app.database import now
 from app.errors import StaleLease
 from app.releases import service as releases
@@ -22,17 +22,15 @@ from app.serving.leases.target_lease import ClaimedTarget, LoadedArtifact, SeenM
 from app.serving.served_artifact import Role, ServedArtifact
 from app.serving.tables import ServingSighting
 
-#: A worker that is silent for this long loses the target.
-LEASE_SECONDS = 60.0
 #: The pause after the first failed attempt; it doubles up to the longest.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 
 SETTINGS: TypeAdapter[wire.TargetSettings] = TypeAdapter(wire.TargetSettings)
 
 
-def claim(session: Session, target_id: UUID, owner: str, seconds: float = LEASE_SECONDS) -> ClaimedTarget | None:
+def claim(session: Session, target_id: UUID, owner: str) -> ClaimedTarget | None:
     """Claims the target, or returns None if there is nothing to do for this worker."""
-    row = store.claim(session, target_id, owner, seconds)
+    row = store.claim(session, target_id, owner, settings.current().lease_seconds)
     if row is None:
         return None
     return ClaimedTarget(
@@ -46,9 +44,9 @@ def claim(session: Session, target_id: UUID, owner: str, seconds: float = LEASE_
     )
 
 
-def renew(session: Session, lease: TargetLease, seconds: float = LEASE_SECONDS) -> None:
-    """Renews the lease. Raises `StaleLease`."""
-    _write(session, lease, {"lease_expires_at": store.after(seconds)})
+def renew(session: Session, lease: TargetLease) -> None:
+    """Renews the lease for another `lease_seconds`. Raises `StaleLease`."""
+    _write(session, lease, {"lease_expires_at": store.after(settings.current().lease_seconds)})
 
 
 def record_load(

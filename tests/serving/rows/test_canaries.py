@@ -13,9 +13,10 @@ from app.errors import Refused
 from app.runs import service as runs
 from app.serving import service as serving
 from app.serving import shown
+from tests.conftest import forget_settings
 from tests.desk import DESK, execute
 from tests.serving.stand_in import stand_in
-from worker.serving import kept_lease, visit
+from worker.serving import visit
 
 
 def where(checkpoint_id) -> list[str]:
@@ -215,7 +216,8 @@ def test_a_server_with_too_few_slots_for_a_canary_is_noticed(desk, vllm):
 def test_a_release_ends_what_takes_long_for_the_one_before(desk, vllm, served, monkeypatch):
     third, slow = desk.checkpoint(), desk.checkpoint()
     desk.ship(slow, share=0.2)
-    monkeypatch.setattr(kept_lease, "LEASE_SECONDS", 0.4)
+    monkeypatch.setenv("THUMBWHEEL_LEASE_SECONDS", "1")
+    forget_settings()
 
     def merging(artifact, files, layers, heed):
         desk.ship(third)
@@ -227,6 +229,7 @@ def test_a_release_ends_what_takes_long_for_the_one_before(desk, vllm, served, m
     begun = time.monotonic()
     desk.look()
     monkeypatch.undo()
+    forget_settings()
 
     assert time.monotonic() - begun < 5
     [(due,)] = execute("SELECT next_try_at <= now() AND lease_owner IS NULL FROM serving_targets")
