@@ -44,7 +44,9 @@ class ServingTarget(Base):
 
 
 class ServingSighting(Base):
-    """What workers saw at a target of the live checkpoint, or of the canary. Without a row, nobody has looked yet."""
+    """The findings of workers at a target, of the live checkpoint or of the canary. Without a row, nobody has looked
+    yet.
+    """
 
     __tablename__ = "serving_sightings"
 

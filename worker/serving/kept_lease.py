@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class LedgerMovedOn(Exception):
-    """Something else is desired than when the target was claimed, so what the worker does may be in vain."""
+    """The ledger has changed since the target was claimed, so what the worker does may be in vain."""
 
 
 class KeptLease:

@@ -38,7 +38,10 @@ RESTART_SECONDS = 15.0
 
 @dataclass
 class Visit:
-    """`heed` raises once the lease is lost or the ledger has moved on. `loaded`: what is loaded, or may be."""
+    """A worker at a target. `heed` raises once the lease is lost or the ledger has moved on.
+
+    loaded  what is loaded, or may be
+    """
 
     claimed: ClaimedTarget
     client: ServingClient

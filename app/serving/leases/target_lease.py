@@ -71,7 +71,7 @@ class SeenModel:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What was seen at a target in a role.
+    """The findings at a target in a role.
 
     seen         the model that passed its probe: of the role's checkpoint, or the live one before it
     attempts     failed in a row

@@ -31,7 +31,10 @@ TRIES = 14
 
 @dataclass
 class Place:
-    """contents  checkpoint → what a target that has loaded it writes"""
+    """A running machine and its targets.
+
+    contents  checkpoint → what a target that has loaded it writes
+    """
 
     machine: Machine
     key: str

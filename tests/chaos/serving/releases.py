@@ -13,7 +13,12 @@ EXPECTED = ("live_already", "canary_already", "nothing_to_roll_back_to")
 
 
 class Ledger:
-    """accepted  entries that the API accepted; refused: codes of refusals; errors: what a client must not meet"""
+    """A client's acts on the ledger.
+
+    accepted  entries that the API accepted
+    refused   refusals that the state of the ledger explains
+    errors    what a client must not meet
+    """
 
     def __init__(self, client: Client, checkpoints: list[UUID]) -> None:
         self.client = client
@@ -23,7 +28,7 @@ class Ledger:
         self.errors: list[str] = []
 
     def act(self, blow: Blow) -> None:
-        """Does what the blow says, as far as the ledger allows it. An API that is away is called again."""
+        """Writes the entry that the blow says, as far as the ledger allows it. An API that is away is called again."""
         try:
             self.accepted.append(self._written(blow, self.client.releases.current()))
         except ApiError as error:

@@ -265,7 +265,7 @@ def test_after_any_history_a_target_has_what_the_ledger_says_and_nothing_else(de
 
 
 def step(desk, server, checkpoints, dice) -> None:
-    """One to three things happen, each with or without a look, in which the server may refuse or lie."""
+    """Makes one to three things happen, each with or without a look, in which the server may refuse or lie."""
     for _ in range(dice.randint(1, 3)):
         act = dice.choice(["ship", "share", "share", "back", "restart"])
         try:
