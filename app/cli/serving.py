@@ -150,7 +150,7 @@ def _show_all(item: wire.Serving, as_json: bool) -> None:
         "canary": lambda target: canary_in_words(target.canary),
         "age": lambda target: "–" if target.age_seconds is None else f"{target.age_seconds:.0f} s",
         "differs since": lambda target: when(target.differs_since),
-        "why": lambda target: target.reason or (target.canary and target.canary.reason) or "",
+        "why": _why,
     }
     show_all(item.targets, columns, as_json=as_json)
 
@@ -174,6 +174,12 @@ def _show(item: wire.ServingTarget, as_json: bool) -> None:
         "notices": "; ".join(item.notices) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _why(target: wire.ServingTarget) -> str:
+    if target.reason is None and target.canary is not None and target.canary.reason is not None:
+        return f"canary: {target.canary.reason}"
+    return target.reason or ""
 
 
 def _canary_lines(canary: wire.ServedCanary | None) -> dict[str, str]:

@@ -140,8 +140,10 @@ def ring_due(session: Session) -> None:
     """Sends messages for targets that are due and that no worker holds: after a pause, for the regular look, because a
     worker was killed, or because the message of a release was lost with the worker that had it.
     """
-    for row in store.enabled(session):
-        if row.rung_at is None or row.rung_at < releases.newest_at(session, row.project_id):
+    rows = store.enabled(session)
+    released = {project: releases.newest_at(session, project) for project in {row.project_id for row in rows}}
+    for row in rows:
+        if row.rung_at is None or row.rung_at < released[row.project_id]:
             _look_now(session, row)
     for row in store.due(session, now() - PATIENCE):
         _ring(session, row)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class LedgerMovedOn(Exception):
-    """The ledger has changed since the target was claimed, so what the worker does may be in vain."""
+    """A change of the ledger since the target was claimed: another checkpoint is desired."""
 
 
 class KeptLease:
