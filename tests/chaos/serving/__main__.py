@@ -49,13 +49,14 @@ def main() -> int:
 def _chaos(options: argparse.Namespace, folder: Path) -> int:
     begun = time.monotonic()
     kills: Counter[str] = Counter()
+    in_the_middle: Counter[str] = Counter()
     with place(folder) as here:
         ledger = Ledger(here.client(), here.weighted)
         bar = Bar(options.kills, "blows")
         settled = []
         with Actors(here, options.actors, options.seed) as actors:
             for blow in blows(options.seed, options.kills):
-                _strike(here, ledger, blow)
+                in_the_middle[blow.killed] += _strike(here, ledger, blow)
                 kills[blow.killed] += 1
                 if blow.settles:
                     settled.append(_settled(here, SETTLE_SECONDS))
@@ -70,6 +71,7 @@ def _chaos(options: argparse.Namespace, folder: Path) -> int:
             "kills": kills.total(),
             **{name: len(sentences) for name, sentences in wrong.items()},
             "killed": {name: kills[name] for name in KILLED},
+            "in_the_middle": {name: in_the_middle[name] for name in KILLED},
             "releases": dict(Counter(entry.action for entry in ledger.accepted)),
             "refused": len(ledger.refused),
             "answers": len(actors.answers),
@@ -90,29 +92,34 @@ def _chaos(options: argparse.Namespace, folder: Path) -> int:
     return int(any(wrong.values()))
 
 
-def _strike(here: Place, ledger: Ledger, blow: Blow) -> None:
-    """Acts on the ledger, kills a process in the middle, and starts it again."""
+def _strike(here: Place, ledger: Ledger, blow: Blow) -> bool:
+    """Acts on the ledger, kills a process, and starts it again. Returns whether the kill fell into the request to the
+    API, or into a load of a worker or at a target.
+    """
     acting = threading.Thread(target=ledger.act, args=(blow,))
     acting.start()
     if blow.killed == "API":
         time.sleep(blow.moment * REQUEST_SECONDS)
+        middle = acting.is_alive()
         _kill_child(here, API, blow.away)
         here.machine.await_api()
     elif blow.killed == "worker":
         acting.join()
         _await_load(here)
         time.sleep(blow.moment * LOAD_SECONDS)
+        middle = _loading(here)
         _kill_child(here, BEAT, blow.away)
     else:
         acting.join()
         time.sleep(blow.moment * 2 * LOAD_SECONDS)
         name = SERVERS[int(blow.dice * len(SERVERS))]
-        server = here.servers[name]
+        server, middle = here.servers[name], _loading(here, name)
         os.kill(server.pid, signal.SIGKILL)
         server.popen.wait()
         time.sleep(blow.away)
         here.start_server(name)
     acting.join()
+    return middle
 
 
 def _kill_child(here: Place, name: str, away: float) -> None:
@@ -123,9 +130,17 @@ def _kill_child(here: Place, name: str, away: float) -> None:
 
 def _await_load(here: Place) -> None:
     """Waits until a worker loads something, or has had the time to begin."""
-    with psycopg.connect(here.machine.settings["THUMBWHEEL_DATABASE_URL"], autocommit=True) as connection:
-        query = "SELECT 1 FROM serving_sightings WHERE state = 'loading' LIMIT 1"
-        services.wait_until(lambda: connection.execute(query).fetchone() is not None, LOAD_BEGINS_SECONDS)
+    services.wait_until(lambda: _loading(here), LOAD_BEGINS_SECONDS)
+
+
+def _loading(here: Place, name: str | None = None) -> bool:
+    """Returns whether a worker loads something now, at the target or at any."""
+    query = (
+        "SELECT FROM serving_sightings AS each JOIN serving_targets AS target ON target.id = each.target_id "
+        "WHERE each.state = 'loading' AND target.name = coalesce(%s, target.name) LIMIT 1"
+    )
+    with psycopg.connect(here.machine.settings["THUMBWHEEL_DATABASE_URL"]) as connection:
+        return connection.execute(query, [name]).fetchone() is not None
 
 
 def _settled(here: Place, seconds: float) -> float:
