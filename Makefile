@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-gateway bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-gateway bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -62,6 +62,9 @@ bench-train-gpu: venv ## the same on one CUDA GPU with models of 0.5, 1.5 and 8 
 
 chaos: venv ## 50 runs while workers, servers and disks are killed, stopped, frozen or filled, in a quarter of an hour; RUNS=4, SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.chaos.runs $(if $(RUNS),--runs $(RUNS),--results benchmarks/results/chaos.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos-serving: venv ## kill -9 of worker, API and serving targets under 30 releases, in some minutes; KILLS=3, SEED=1, ARGS
+	@$(PYTHON_VENV) -m tests.chaos.serving $(if $(KILLS),--kills $(KILLS),--results benchmarks/results/chaos-serving.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 hostile: venv ## hostile requests to every operation of the API, then a crowd of 1,000 readers, in five minutes; SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.hostile $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = "text"
     lease_seconds: float = Field(
-        30, gt=0, description="a worker that is silent for this many seconds loses its run to the next one"
+        30, gt=0, description="a worker that is silent for this many seconds loses its run or target to the next one"
     )
     run_attempts: int = Field(5, ge=1, description="a run that was lost this many times fails for good")
     disk_full_hours: float = Field(

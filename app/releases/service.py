@@ -6,6 +6,7 @@ share of the actors gets its checkpoint instead; every other entry ends the cana
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -194,6 +195,13 @@ def project_of(session: Session, release_id: UUID) -> str | None:
     return store.project_of(session, release_id)
 
 
+def newest_at(session: Session, project: str) -> datetime:
+    """Returns when the ledger of the project changed last."""
+    row = store.newest(session, project)
+    assert row is not None, "the first release is written with its project"
+    return row.created_at
+
+
 def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
     if checkpoint.base_model != base_model:
         raise Refused(
@@ -268,7 +276,16 @@ def _append(
     }
     row = store.append(session, {**values, "project_id": project, "action": entry.action})
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
-    data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
+    canary = entry.checkpoint.id if entry.action == "canary" else None
+    data = wire.ReleaseWebhookData.model_validate(
+        {
+            **values,
+            "project": project,
+            "url": url,
+            "live_checkpoint_id": _live(session, project).checkpoint_id,
+            "canary_checkpoint_id": canary,
+        }
+    )
     webhooks.publish(session, project, WEBHOOKS[entry.action], data)
     outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)
     return row

@@ -24,7 +24,8 @@ def prepare(url: str) -> str:
         checkpoint = releases.current(session, PROJECT).checkpoint_id
         session.execute(
             text(
-                "UPDATE serving_targets SET state = 'serving', seen = :seen, seen_checkpoint_id = :id, seen_at = now()"
+                "INSERT INTO serving_sightings (target_id, role, state, seen, seen_checkpoint_id, seen_at, attempts)"
+                " SELECT id, 'live', 'serving', :seen, :id, now(), 0 FROM serving_targets"
             ),
             {"seen": json.dumps(SEEN), "id": checkpoint},
         )

@@ -113,10 +113,15 @@ def add_target(name: str, url: str, checkpoint_id: UUID, *, kind: str = "vllm", 
 
 
 def see(name: str, checkpoint_id: UUID, state: str = "serving") -> None:
+    """Writes what a worker would have seen at the target: the checkpoint, in its role in the ledger."""
+    role = "live" if checkpoint_id == live() or state != "serving" else "canary"
     execute(
-        "UPDATE serving_targets SET state = :state, seen_checkpoint_id = :checkpoint, seen = CAST(:seen AS jsonb),"
-        " seen_at = now() WHERE name = :name",
-        name=name, state=state, checkpoint=checkpoint_id, seen=json.dumps({**SEEN, "model": f"model-{name}"}),
+        "INSERT INTO serving_sightings (target_id, role, state, seen_checkpoint_id, seen, seen_at, attempts)"
+        " SELECT id, :role, :state, :checkpoint, CAST(:seen AS jsonb), now(), 0 FROM serving_targets WHERE name = :name"
+        " ON CONFLICT (target_id, role) DO UPDATE SET state = EXCLUDED.state,"
+        " seen_checkpoint_id = EXCLUDED.seen_checkpoint_id, seen = EXCLUDED.seen, seen_at = EXCLUDED.seen_at",
+        name=name, role=role, state=state, checkpoint=checkpoint_id,
+        seen=json.dumps({**SEEN, "model": f"model-{name}"}),
     )  # fmt: skip
 
 
