@@ -111,8 +111,10 @@ def _strike(here: Place, ledger: Ledger, blow: Blow) -> bool:
         _kill_child(here, BEAT, blow.away)
     else:
         acting.join()
-        time.sleep(blow.moment * 2 * LOAD_SECONDS)
-        name = SERVERS[int(blow.dice * len(SERVERS))]
+        _await_load(here)
+        time.sleep(blow.moment * LOAD_SECONDS)
+        drawn = SERVERS if blow.dice < 0.5 else SERVERS[::-1]
+        name = next((each for each in drawn if _loading(here, each)), drawn[0])
         server, middle = here.servers[name], _loading(here, name)
         os.kill(server.pid, signal.SIGKILL)
         server.popen.wait()
