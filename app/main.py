@@ -15,7 +15,9 @@ from thumbwheel.wire.webhooks import WEBHOOKS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.access.key_changes import listening
 from app.access.known_keys import KnownKeys
+from app.access.rate_limiter import RateLimiter
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
 from app.checkpoints.outcomes.api import router as suite_outcomes
@@ -177,15 +179,24 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
     lane = Lane(Purpose.HOT)
-    async with intake(settings.current().need_libpq_database()) as way_in:
+    limiter = RateLimiter(settings.current().need_redis())
+    database_url = settings.current().need_libpq_database()
+    async with intake(database_url) as way_in:
         api.state.readiness = readiness = ReadinessProbe(way_in)
-        api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.receiver = receiver = Receiver(way_in, lane, limiter)
         api.state.event_answerer = receiver.event
-        api.state.known_keys = KnownKeys(lane)
+        api.state.known_keys = known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
+
+        def forget_keys() -> None:
+            known_keys.forget()
+            receiver.forget_keys()
+
         with outbox.relay(), called_on_shutdown(streams.stop):
-            yield
+            async with listening(database_url, forget_keys):
+                yield
         readiness.close()
+    await limiter.close()
     lane.close()
 
 

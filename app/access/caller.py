@@ -19,14 +19,21 @@ bearer = HTTPBearer(
 )
 
 
+NO_LIMITS = wire.KeyLimits()
+
+
 @dataclass(frozen=True)
 class Caller:
-    """The holder of a request's key. `project`: the only project that the key is valid for, None for all projects."""
+    """The holder of a request's key. `project`: the only project that the key is valid for, None for all projects.
+    `origins`: of the pages that may use it; empty for a key that is no browser key.
+    """
 
     key_id: UUID
     name: str
     project: str | None
     scopes: frozenset[str]
+    origins: frozenset[str] = frozenset()
+    limits: wire.KeyLimits = NO_LIMITS
 
     @property
     def by(self) -> str:
@@ -34,12 +41,26 @@ class Caller:
         return f"key {self.name}"
 
 
-def caller_of(session: Session, secret: str | None) -> Caller:
-    """Returns the holder of the key `secret`. Raises `Unauthenticated`."""
+def caller_of(session: Session, secret: str | None, *, browsers: bool = False) -> Caller:
+    """Returns the holder of the key `secret`.
+
+    browsers  whether browser keys may make this call
+
+    Raises `Unauthenticated`, and `Forbidden` for a browser key that may not make this call.
+    """
     if secret is None:
         raise Unauthenticated("Send your API key as `Authorization: Bearer tw_…`.", code="no_key")
     key = service.recognise(session, secret)
-    return Caller(key.id, key.name, key.project_id, frozenset(key.scopes))
+    if key.origins and not browsers:
+        raise browser_key()
+    limits = wire.KeyLimits.model_validate(key.limits) if key.limits else NO_LIMITS
+    return Caller(key.id, key.name, key.project_id, frozenset(key.scopes), frozenset(key.origins), limits)
+
+
+def browser_key() -> Forbidden:
+    return Forbidden(
+        "Your key is a browser key, which opens POST /v1/feedback alone: use another key.", code="browser_key"
+    )
 
 
 def require(caller: Caller, scope: wire.Scope) -> Caller:

@@ -37,7 +37,7 @@ def test_a_migrated_database_and_a_broker_make_it_ready_without_a_key(api):
     ready = api.get("/readyz", headers={"Authorization": ""})
 
     assert (live.status_code, live.json()) == (200, {"status": "live"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "redis": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "redis": "ok", "limits": "enforced"})
 
 
 def test_a_broker_that_is_away_is_said_and_keeps_nobody_from_sending_events(migrated, elsewhere):

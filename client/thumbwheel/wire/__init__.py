@@ -63,7 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.policies import (
     EditRule,
@@ -99,6 +99,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    FeedbackLimits,
     MonitoringRules,
     NewProject,
     Project,
@@ -262,6 +263,7 @@ __all__ = [
     "Event",
     "EventReceipt",
     "FeedbackAges",
+    "FeedbackLimits",
     "FigureBounds",
     "FindingRules",
     "FindingsWebhookData",
@@ -279,6 +281,8 @@ __all__ = [
     "HoldoutForecast",
     "Implicit",
     "Key",
+    "KeyLimits",
+    "KeyRotation",
     "LabelExplanation",
     "LabelMixDrift",
     "LabelPolicy",
@@ -317,6 +321,7 @@ __all__ = [
     "NewSweep",
     "NewWebhookEndpoint",
     "ObjectiveReport",
+    "Origin",
     "Outcome",
     "Override",
     "Preference",
