@@ -28,12 +28,14 @@ from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
 from app.dashboard.cache import Remembered
 from app.dashboard.error_pages import ErrorPages
+from app.dashboard.vote_page import router as vote_page
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.ingest.fast_path import IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
+from app.feedback.vote_links.api import router as vote_links
 from app.gates.api import router as gates
 from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
@@ -142,6 +144,7 @@ ROUTERS = (
     below_completion,
     receipts,
     feedback,
+    vote_links,
     labels,
     label_policies,
     previews,
@@ -168,6 +171,7 @@ ROUTERS = (
     access,
     health,
     dashboard,
+    vote_page,
     api_reference,
 )
 
@@ -176,9 +180,9 @@ ROUTERS = (
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.capacity = Capacity()
+    api.state.hot_lane = lane = Lane(Purpose.HOT)
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
-    lane = Lane(Purpose.HOT)
     limiter = RateLimiter(settings.current().need_redis())
     database_url = settings.current().need_libpq_database()
     async with intake(database_url) as way_in:

@@ -34,6 +34,7 @@ from app.cli.snapshots import snapshot
 from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
+from app.cli.vote_links import vote_links
 from app.cli.webhooks import webhooks
 from app.errors import ThumbwheelError
 
@@ -72,6 +73,7 @@ app.command(short_help="Migrate the database to the newest tables.")(migrate)
 app.command(short_help="List files in the store that no row names.")(leftovers)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
+app.add_typer(vote_links, name="vote-links")
 app.command("import", short_help="Send files of feedback.")(import_files)
 app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")

@@ -97,6 +97,10 @@ class Receiver:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
+    async def store(self, project: str, event: wire.Event) -> BodyOutcome:
+        """Stores an event of a project and returns its outcome. Raises `Conflict`, and `Unavailable`."""
+        return await self._one(EVENTS, event_entry(project, event), 0, "event", "event_id")
+
     async def completion(self, request: Request, completion_id: str) -> Response:
         """Registers a completion and then answers. Raises the same errors as `event`."""
         project, rules = await self._admit(request)

@@ -35,6 +35,7 @@ from thumbwheel.client.runs import Runs
 from thumbwheel.client.serving import ServingTargets
 from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
+from thumbwheel.client.vote_links import VoteLinks
 from thumbwheel.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -91,6 +92,7 @@ class Client:
         self.serving = ServingTargets(http)
         self.snapshots = Snapshots(http)
         self.webhooks = Webhooks(http)
+        self.vote_links = VoteLinks(http)
 
     def __enter__(self) -> Self:
         return self

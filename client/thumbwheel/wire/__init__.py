@@ -181,6 +181,7 @@ from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Pref
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
+from thumbwheel.wire.vote_links import NewVoteLink, RevokedVoteLink, VoteLink, VoteLinkRotation, VoteLinkSecret
 from thumbwheel.wire.webhook_data import (
     ApprovalWebhookData,
     CheckpointWebhookData,
@@ -319,6 +320,7 @@ __all__ = [
     "NewSuite",
     "NewSuiteAdoption",
     "NewSweep",
+    "NewVoteLink",
     "NewWebhookEndpoint",
     "ObjectiveReport",
     "Origin",
@@ -358,6 +360,7 @@ __all__ = [
     "ReleaseWebhookData",
     "ReplayReceipt",
     "Retract",
+    "RevokedVoteLink",
     "RollbackDecision",
     "RollbackFigures",
     "RollbackRules",
@@ -422,6 +425,9 @@ __all__ = [
     "ValueRange",
     "Verdict",
     "VllmSettings",
+    "VoteLink",
+    "VoteLinkRotation",
+    "VoteLinkSecret",
     "WaitingEvents",
     "WebhookAttempt",
     "WebhookDelivery",
