@@ -17,6 +17,7 @@ from app import outbox, settings, telemetry
 from app.access.api import router as access
 from app.access.key_changes import listening
 from app.access.known_keys import KnownKeys
+from app.access.operator_log.api import router as operator_log
 from app.access.rate_limiter import RateLimiter
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
@@ -90,7 +91,7 @@ TAGS = [
     {"name": "serving", "description": "Servers and folders that serve checkpoints: what each should serve, and does."},
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
-    {"name": "keys", "description": "API keys."},
+    {"name": "keys", "description": "API keys, and the log of what operators did with them."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
 ]
 
@@ -169,6 +170,7 @@ ROUTERS = (
     webhook_endpoints,
     webhook_deliveries,
     access,
+    operator_log,
     health,
     dashboard,
     vote_page,

@@ -1,18 +1,21 @@
 """Identifies the caller of a request by its key, and checks the key's scopes."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access import keys, service
+from app.access.operator_log import service as operator_log
+from app.access.operator_log.service import LogEntry
 from app.errors import Forbidden, Unauthenticated
-from app.web.session import Transaction
+from app.web.session import SAFE_METHODS, Transaction
 
 bearer = HTTPBearer(
     auto_error=False, scheme_name="key", description="An API key: `Authorization: Bearer tw_…`", bearerFormat="tw_…"
@@ -20,6 +23,11 @@ bearer = HTTPBearer(
 
 
 NO_LIMITS = wire.KeyLimits()
+#: Operations that need one of these and are no reading are entered in the operator log.
+OPERATOR_SCOPES = frozenset({"runs:write", "releases:write", "admin"})
+#: Parts of paths that no entry keeps: ids that an erasure has to reach, and the project, which has a column.
+NOT_LOGGED = frozenset({"actor", "completion_id", "project"})
+REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,27 @@ def authenticated(
 
 
 def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
-    """Returns a dependency that returns a caller with `scope`. It raises `Unauthenticated` or `Forbidden`."""
+    """Returns a dependency that returns a caller with `scope`, and begins an entry of the operator log if the operation
+    changes something. It raises `Unauthenticated` or `Forbidden`.
+    """
 
-    def permitted(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
-        return require(caller, scope)
+    def permitted(request: Request, session: Transaction, caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
+        require(caller, scope)
+        if scope in OPERATOR_SCOPES and request.method not in SAFE_METHODS:
+            operator_log.begin(session, _entry(request, caller))
+        return caller
 
     return permitted
+
+
+def _entry(request: Request, caller: Caller) -> LogEntry:
+    about = {name: value for name, value in request.path_params.items() if name not in NOT_LOGGED}
+    request_id = request.headers.get("x-request-id", "")
+    return LogEntry(
+        operation=request.scope["route"].operation_id,
+        by=caller.by,
+        key_id=caller.key_id,
+        project=caller.project,
+        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
+        about=about,
+    )

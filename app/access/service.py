@@ -9,6 +9,7 @@ from thumbwheel import wire
 from thumbwheel.wire.keys import BROWSER_LIMITS
 
 from app.access import key_uses, keys, store
+from app.access.operator_log import service as operator_log
 from app.access.tables import ApiKey
 from app.database import now
 from app.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
@@ -37,6 +38,7 @@ def first_admin_key(session: Session) -> str | None:
     store.hold_first_key_lock(session)
     if store.has_open_admin_key(session, now()):
         return None
+    operator_log.record(session, "create_first_key")
     return _insert(session, FIRST_ADMIN).secret
 
 
@@ -48,6 +50,7 @@ def replaced_first_admin_key(session: Session) -> str:
     store.hold_first_key_lock(session)
     store.revoke_named(session, FIRST_ADMIN.name, now())
     store.announce_change(session)
+    operator_log.record(session, "replace_first_key")
     return _insert(session, FIRST_ADMIN).secret
 
 
@@ -64,7 +67,9 @@ def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wir
     if new.expires_at is not None and new.expires_at <= now():
         fault = Fault("/expires_at", "is in the past: send a later time, or leave it out")
         raise Invalid("The new key would have expired already.", code="expired_already", faults=[fault])
-    return _insert(session, new)
+    created = _insert(session, new)
+    operator_log.note(session, created.project, key_id=created.id, name=created.name, scopes=created.scopes)
+    return created
 
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
@@ -105,6 +110,7 @@ def _require_locked(session: Session, key_id: UUID, within: str | None) -> ApiKe
     key = store.locked(session, key_id, within)
     if key is None:
         raise NotFound(f"There is no key {key_id} that you may change.", code="key_not_found")
+    operator_log.note(session, key.project_id, name=key.name)
     return key
 
 

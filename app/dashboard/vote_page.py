@@ -1,4 +1,4 @@
-"""The page of a vote link. Opening it stores nothing, as scanners of mails open links, too: its form stores the vote."""
+"""The page of a vote link. Opening it stores nothing, as scanners of mails open links too; its form stores the vote."""
 
 from typing import Annotated, Literal
 from urllib.parse import parse_qs

@@ -25,5 +25,6 @@ class IngestFastPath(FastPath):
                 if cors.is_preflight(scope):
                     await cors.answer_preflight(origin, send)
                     return
-                send = cors.readable(scope, origin, send)
+                if scope["method"] == "POST":
+                    send = cors.readable(scope, origin, send)
         await super().__call__(scope, receive, send)

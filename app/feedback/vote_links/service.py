@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import settings
+from app.access.operator_log import service as operator_log
 from app.database import new_id, now
 from app.errors import Gone, NotFound
 from app.feedback.vote_links import store, tokens
@@ -78,7 +79,9 @@ def rotate(session: Session, project: str, rotation: wire.VoteLinkRotation) -> w
     before = _current(session, project)
     store.end_secrets(session, project, now() + timedelta(hours=rotation.overlap_hours))
     store.insert_secret(session, project, before.number + 1, secrets.token_bytes(SECRET_BYTES))
-    return _shown(_current(session, project))
+    secret = _current(session, project)
+    operator_log.note(session, number=secret.number)
+    return _shown(secret)
 
 
 def _current(session: Session, project: str) -> VoteLinkSecret:

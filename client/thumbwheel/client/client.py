@@ -27,6 +27,7 @@ from thumbwheel.client.gates import Gates
 from thumbwheel.client.http import Http
 from thumbwheel.client.keys import Keys
 from thumbwheel.client.label_policies import LabelPolicies
+from thumbwheel.client.operator_log import OperatorLog
 from thumbwheel.client.projects import Projects
 from thumbwheel.client.quarantine import Quarantine
 from thumbwheel.client.releases import Releases
@@ -79,6 +80,7 @@ class Client:
         self.completions = Completions(http)
         self.projects = Projects(http)
         self.keys = Keys(http)
+        self.operator_log = OperatorLog(http)
         self.label_policies = LabelPolicies(http)
         self.gates = Gates(http)
         self.suites = Suites(http)

@@ -65,6 +65,7 @@ from thumbwheel.wire.gates import (
 )
 from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
+from thumbwheel.wire.operator_log import OperatorAction
 from thumbwheel.wire.policies import (
     EditRule,
     LabelPolicy,
@@ -323,6 +324,7 @@ __all__ = [
     "NewVoteLink",
     "NewWebhookEndpoint",
     "ObjectiveReport",
+    "OperatorAction",
     "Origin",
     "Outcome",
     "Override",
