@@ -89,7 +89,7 @@ def authenticated(
     return caller_of(session, credentials.credentials if credentials else None)
 
 
-def may(scope: wire.Scope) -> Callable[[Caller], Caller]:
+def may(scope: wire.Scope) -> Callable[..., Caller]:
     """Returns a dependency that returns a caller with `scope`, and begins an entry of the operator log if the operation
     changes something. It raises `Unauthenticated` or `Forbidden`.
     """

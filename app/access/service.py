@@ -6,7 +6,6 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from thumbwheel import wire
-from thumbwheel.wire.keys import BROWSER_LIMITS
 
 from app.access import key_uses, keys, store
 from app.access.operator_log import service as operator_log
@@ -116,7 +115,6 @@ def _require_locked(session: Session, key_id: UUID, within: str | None) -> ApiKe
 
 def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
     secret = keys.new_secret(browser=bool(new.origins))
-    limits = new.limits or (BROWSER_LIMITS if new.origins else wire.KeyLimits())
     values = {
         "project_id": new.project,
         "name": new.name,
@@ -124,7 +122,7 @@ def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
         "secret_sha256": keys.sha256_of(secret),
         "scopes": sorted(set(new.scopes)),
         "origins": sorted(set(new.origins)),
-        "limits": limits.model_dump(exclude_none=True),
+        "limits": new.limits_to_store(),
         "expires_at": new.expires_at,
     }
     try:

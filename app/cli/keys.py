@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 from thumbwheel import wire
-from thumbwheel.wire.keys import BROWSER_LIMITS, BROWSER_SCOPES
+from thumbwheel.wire.keys import BROWSER_SCOPES
 
 from app.cli.connection import AsJson, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
@@ -39,13 +39,14 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its secret is shown only this once."""
+    limits = {"per_minute": per_minute, "actor_per_minute": per_actor, "address_per_minute": per_address}
     new = {
         "name": name,
         "scopes": scope or (BROWSER_SCOPES if origin else []),
         "project": project,
         "expires_at": datetime.now(UTC) + timedelta(days=days) if days is not None else None,
         "origins": origin or [],
-        "limits": _limits(per_minute, per_actor, per_address, browser=bool(origin)),
+        "limits": {name: quota for name, quota in limits.items() if quota is not None},
     }
     with connected() as client:
         created = client.keys.create(wire.NewKey.model_validate(new))
@@ -124,18 +125,6 @@ def first(
         typer.echo(f"export THUMBWHEEL_API_KEY={secret}")
     else:
         print_json({"secret": secret})
-
-
-def _limits(in_all: int | None, actor: int | None, address: int | None, *, browser: bool) -> wire.KeyLimits | None:
-    """Returns the limits of the options; None leaves all of them to the server. A browser key keeps its other ones."""
-    if (in_all, actor, address) == (None, None, None):
-        return None
-    usual = BROWSER_LIMITS if browser else wire.KeyLimits()
-    return wire.KeyLimits(
-        per_minute=in_all,
-        actor_per_minute=actor or usual.actor_per_minute,
-        address_per_minute=address or usual.address_per_minute,
-    )
 
 
 def _limits_in_words(limits: wire.KeyLimits) -> str:

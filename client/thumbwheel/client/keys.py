@@ -13,7 +13,7 @@ class Keys:
 
     def create(self, new: wire.NewKey) -> wire.CreatedKey:
         """Creates a key. This answer alone holds its secret."""
-        return self._http.call(wire.CreatedKey, "POST", "/v1/keys", new, scoped=False)
+        return self._http.call(wire.CreatedKey, "POST", "/v1/keys", new, scoped=False, drop_unset=True)
 
     def list(self) -> Iterator[wire.Key]:
         return self._http.pages(wire.Key, "/v1/keys", scoped=False)

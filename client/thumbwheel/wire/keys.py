@@ -64,9 +64,15 @@ class NewKey(Body):
     )
     limits: KeyLimits | None = Field(
         None,
-        description=f"unset: a browser key gets {BROWSER_LIMITS.actor_per_minute} events a minute of an actor and "
-        f"{BROWSER_LIMITS.address_per_minute} of an address, any other key no limits",
+        description=f"of a browser key, those that are left out are {BROWSER_LIMITS.actor_per_minute} events a minute of "
+        f"an actor and {BROWSER_LIMITS.address_per_minute} of an address; null means any number",
     )
+
+    def limits_to_store(self) -> dict[str, int]:
+        """Returns the limits of the new key that are numbers, with those that a browser key has by itself."""
+        usual = BROWSER_LIMITS.model_dump() if self.origins else {}
+        given = self.limits.model_dump(exclude_unset=True) if self.limits is not None else {}
+        return {name: quota for name, quota in {**usual, **given}.items() if quota is not None}
 
     @model_validator(mode="after")
     def _harmless_in_a_browser(self) -> Self:

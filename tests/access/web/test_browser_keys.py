@@ -97,6 +97,14 @@ def test_a_key_with_origins_needs_a_project_and_one_scope(api):
         assert api.post("/v1/keys", json={**new, **other}).status_code == 422
 
 
+def test_a_limit_that_is_left_out_is_the_usual_one_and_null_is_none(api):
+    new = {"name": "page", "scopes": ["feedback:write"], "project": "acme", "origins": [PAGE]}
+
+    created = api.post("/v1/keys", json={**new, "limits": {"actor_per_minute": None, "per_minute": 900}}).json()
+
+    assert created["limits"] == {"per_minute": 900, "actor_per_minute": None, "address_per_minute": 120}
+
+
 def test_one_actor_is_limited_and_others_are_not(api, browser_key):
     headers = browser_key(actor_per_minute=2)
 

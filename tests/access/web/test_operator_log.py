@@ -82,4 +82,4 @@ def test_entries_are_never_changed_or_deleted(database, statement):
 
     with pytest.raises(DBAPIError) as refused, transaction() as session:
         session.execute(text(statement))
-    assert isinstance(refused.value.orig, psycopg.errors.RaiseException)
+    assert isinstance(refused.value.orig, psycopg.errors.RestrictViolation)
