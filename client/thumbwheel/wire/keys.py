@@ -64,8 +64,8 @@ class NewKey(Body):
     )
     limits: KeyLimits | None = Field(
         None,
-        description=f"of a browser key, those that are left out are {BROWSER_LIMITS.actor_per_minute} events a minute of "
-        f"an actor and {BROWSER_LIMITS.address_per_minute} of an address; null means any number",
+        description=f"a browser key has {BROWSER_LIMITS.actor_per_minute} events a minute of an actor and "
+        f"{BROWSER_LIMITS.address_per_minute} of an address unless this names them; null means any number",
     )
 
     def limits_to_store(self) -> dict[str, int]:
