@@ -30,6 +30,8 @@ held AS (
 UPDATE api_keys SET last_used_at = held.at FROM held WHERE api_keys.id = held.id
 """
 SESSION = {"application_name": "thumbwheel keys"}
+#: Errors of a server that is away or of a connection that broke.
+FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @asynccontextmanager
@@ -45,19 +47,28 @@ async def listening(database_url: str, forget: Callable[[], None]) -> AsyncItera
 
 
 async def _listen(database_url: str, forget: Callable[[], None]) -> None:
+    away = False
     while True:
         try:
-            await _hear(database_url, forget)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("changes of keys are noticed after a second: %s", postgres_errors.without_values(error))
+            connection = await asyncpg.connect(
+                database_url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=SESSION
+            )
+        except FAILURES as error:
+            if not away:
+                reason = postgres_errors.without_values(error)
+                log.warning(
+                    "Postgres is away: until it is back, changes of keys are noticed after a second: %s", reason
+                )
+            away = True
+        else:
+            away = False
+            with suppress(*FAILURES):
+                await _hear(connection, forget)
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _hear(database_url: str, forget: Callable[[], None]) -> None:
-    """Listens on one connection until it breaks."""
-    connection = await asyncpg.connect(
-        database_url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=SESSION
-    )
+async def _hear(connection: asyncpg.Connection, forget: Callable[[], None]) -> None:
+    """Listens on the connection until it breaks."""
     broken = asyncio.Event()
     connection.add_termination_listener(lambda _: broken.set())
     try:
@@ -68,7 +79,7 @@ async def _hear(database_url: str, forget: Callable[[], None]) -> None:
                 await asyncio.wait_for(broken.wait(), WRITE_SECONDS)
             await _write_last_uses(connection)
     finally:
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*FAILURES):
             await asyncio.wait_for(_end(connection), CLOSE_SECONDS)
         connection.terminate()
 
