@@ -110,7 +110,7 @@ class Settings(BaseSettings):
 
     public_url: str | None = Field(
         None,
-        description="where others reach the API, for the links in webhooks and for vote links; unset: at THUMBWHEEL_URL",
+        description="where others reach the API, for links in webhooks and for vote links; unset: at THUMBWHEEL_URL",
     )
     webhooks_allow_private: bool = Field(
         default=False,

@@ -127,9 +127,11 @@ def first(
         print_json({"secret": secret})
 
 
-def _limits_in_words(limits: wire.KeyLimits) -> str:
-    parts = {"in all": limits.per_minute, "an actor": limits.actor_per_minute, "an address": limits.address_per_minute}
-    return ", ".join(f"{quota:,} {whose}" for whose, quota in parts.items() if quota is not None) or "none"
+def limits_in_words(limits: wire.FeedbackLimits) -> str:
+    """Returns the limits of a key or a project, for one line."""
+    address = limits.address_per_minute if isinstance(limits, wire.KeyLimits) else None
+    parts = {"in all": limits.per_minute, "an actor": limits.actor_per_minute, "an address": address}
+    return ", ".join(f"{quota:,} {whose}" for whose, quota in parts.items() if quota is not None) or "any number"
 
 
 def _lines(key: wire.Key) -> dict[str, str]:
@@ -139,6 +141,6 @@ def _lines(key: wire.Key) -> dict[str, str]:
         "scopes": ", ".join(key.scopes),
         "project": key.project or "all",
         "origins": ", ".join(key.origins) or "–",
-        "events a minute": _limits_in_words(key.limits),
+        "events a minute": limits_in_words(key.limits),
         "expires": when(key.expires_at),
     }
