@@ -25,6 +25,7 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_vote_link_secrets_project_id')),
     sa.PrimaryKeyConstraint('project_id', 'number', name=op.f('pk_vote_link_secrets'))
     )
+    op.create_index('uq_vote_link_secrets_current', 'vote_link_secrets', ['project_id'], unique=True, postgresql_where=sa.text('valid_until IS NULL'))
     op.create_table('revoked_vote_links',
     sa.Column('project_id', sa.String(length=63), nullable=False),
     sa.Column('link_id', sa.UUID(), nullable=False),

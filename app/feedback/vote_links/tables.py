@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Integer, LargeBinary
+from sqlalchemy import DateTime, ForeignKey, Index, Integer, LargeBinary, text
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +20,10 @@ class VoteLinkSecret(Base):
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[Time]
     valid_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index("uq_vote_link_secrets_current", "project_id", unique=True, postgresql_where=text("valid_until IS NULL")),
+    )
 
 
 class RevokedVoteLink(Base):

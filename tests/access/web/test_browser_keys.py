@@ -80,6 +80,8 @@ def test_a_browser_key_opens_nothing_else(api, browser_key):
     [
         ({"prompt": "p", "completion": "c"}, "/prompt"),
         ({"conversation_id": "k"}, "/conversation_id"),
+        ({"checkpoint_id": str(uuid4())}, "/checkpoint_id"),
+        ({"origin": "import"}, "/origin"),
         ({"signal": {"kind": "outcome", "name": "solved", "value": True}}, "/signal/kind"),
     ],
 )
