@@ -18,7 +18,7 @@ LimitName = Literal["key", "actor", "address", "project", "project-actor"]
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `quota` events a minute for each holder. `of`: the id of the key or the project that sets it."""
+    """A limit of `quota` events a minute for each holder. `of`: the id of the key or the project that sets it."""
 
     name: LimitName
     of: str

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 5000
 
 @dataclass(frozen=True)
 class VoteToken:
-    """What a link is for. `secret`: the number of the secret that signs it; `expires`: seconds since 1970."""
+    """The content of a link. `secret`: the number of the secret that signs it; `expires`: seconds since 1970."""
 
     project: str
     secret: int

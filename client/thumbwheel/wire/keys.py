@@ -40,7 +40,7 @@ Origin = Annotated[
 
 
 class KeyLimits(FeedbackLimits):
-    """How many events a key may send within a minute; unset: any number."""
+    """The number of events that a key may send within a minute; unset: any number."""
 
     address_per_minute: PerMinute = Field(
         None, description="of one client address, or one /64 network of IPv6; only single events are counted"

@@ -96,8 +96,8 @@ PerMinute = Annotated[int | None, Field(ge=1, le=10_000_000)]
 
 
 class FeedbackLimits(Body):
-    """How many events are taken within a minute; unset: any number. A batch counts each of its events, and a registered
-    completion counts as one; both are counted after they were admitted, so that a large batch is not refused for ever.
+    """The number of events that are taken within a minute; unset: any number. A batch counts each of its events, and a
+    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is.
     """
 
     per_minute: PerMinute = Field(None, description="in all")

@@ -13,7 +13,7 @@ from app.projects import admission
 
 @pytest.fixture
 def two_processes(api, monkeypatch):
-    """Two clients of the API, as of two processes, whose caches would keep a key for a minute."""
+    """Returns two clients of the API, as of two processes, whose caches would keep a key for a minute."""
     for module in (admission, known_keys):
         monkeypatch.setattr(module, "REMEMBERED_SECONDS", 60)
     monkeypatch.setattr(admission, "REFRESH_SECONDS", 60)
