@@ -46,6 +46,7 @@ def test_a_broker_that_is_away_is_said_and_keeps_nobody_from_sending_events(migr
     answer = client.get("/readyz")
 
     assert (answer.status_code, answer.json()["redis"]) == (200, "away")
+    assert answer.json()["limits"] == "not enforced"
 
 
 def test_a_database_that_is_away_makes_it_unready_but_leaves_it_alive(migrated, elsewhere):
