@@ -67,7 +67,7 @@ return answer
 
 
 @dataclass(eq=False)
-class _Waiting:
+class _CountRequest:
     limits: Sequence[tuple[Limit, str]]
     events: int
     answer: asyncio.Future[Sequence[Usage]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -81,7 +81,7 @@ class RateLimiter:
             url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
         )
         self._count = self._client.register_script(SCRIPT)
-        self._queue: list[_Waiting] = []
+        self._queue: list[_CountRequest] = []
         self._calls: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
@@ -94,7 +94,7 @@ class RateLimiter:
         """
         if not limits or time.monotonic() < self._rests_until:
             return ()
-        waiting = _Waiting(limits, events)
+        waiting = _CountRequest(limits, events)
         self._queue.append(waiting)
         if self._calls is None:
             self._calls = asyncio.create_task(self._call())
@@ -144,11 +144,11 @@ def _seconds_until_more(usage: Usage) -> int:
     return usage.seconds_to_wait or WINDOW_SECONDS - usage.elapsed_ms // 1000
 
 
-def _arguments(waiting: _Waiting) -> list[int]:
+def _arguments(waiting: _CountRequest) -> list[int]:
     return [waiting.events, len(waiting.limits), *(limit.quota for limit, _ in waiting.limits)]
 
 
-def _answer_all(together: Sequence[_Waiting], elapsed: int, counts: Sequence[int]) -> None:
+def _answer_all(together: Sequence[_CountRequest], elapsed: int, counts: Sequence[int]) -> None:
     place = 0
     for waiting in together:
         fits, *of_request = counts[place : place + 1 + 2 * len(waiting.limits)]
@@ -160,7 +160,7 @@ def _answer_all(together: Sequence[_Waiting], elapsed: int, counts: Sequence[int
         place += 1 + len(of_request)
 
 
-def _answer(waiting: _Waiting, answer: Sequence[Usage] | RateLimited) -> None:
+def _answer(waiting: _CountRequest, answer: Sequence[Usage] | RateLimited) -> None:
     if waiting.answer.done():  # the client hung up
         return
     if isinstance(answer, RateLimited):
