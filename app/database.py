@@ -86,8 +86,10 @@ class Purpose(Enum):
 
 
 #: Connections of an API process other than those of `Purpose.REQUESTS`: see docs/decisions/admission.md.
-INTAKE, OUTBOX = 2, 1
-RESERVED = INTAKE + OUTBOX + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
+INTAKE, OUTBOX, KEY_CHANGES = 2, 1, 1
+RESERVED = (
+    INTAKE + OUTBOX + KEY_CHANGES + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
+)
 #: Time-outs for a new connection, and for one of the pool.
 CONNECT_SECONDS, POOL_SECONDS = 5, 5
 #: The longest time that a statement of a request waits for a lock.

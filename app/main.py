@@ -15,7 +15,10 @@ from thumbwheel.wire.webhooks import WEBHOOKS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.access.key_changes import listening
 from app.access.known_keys import KnownKeys
+from app.access.operator_log.api import router as operator_log
+from app.access.rate_limiter import RateLimiter
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
 from app.checkpoints.outcomes.api import router as suite_outcomes
@@ -26,12 +29,14 @@ from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
 from app.dashboard.cache import Remembered
 from app.dashboard.error_pages import ErrorPages
+from app.dashboard.vote_page import router as vote_page
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
+from app.feedback.vote_links.api import router as vote_links
 from app.gates.api import router as gates
 from app.gateway.api import MODELS as GATEWAY_MODELS
 from app.gateway.api import router as gateway_router
@@ -99,7 +104,7 @@ TAGS = [
     },
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
-    {"name": "keys", "description": "API keys."},
+    {"name": "keys", "description": "API keys, and the log of what operators did with them."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
     {"name": "metrics", "description": "Figures of the server and of its projects for Prometheus."},
 ]
@@ -154,6 +159,7 @@ ROUTERS = (
     below_completion,
     receipts,
     feedback,
+    vote_links,
     labels,
     label_policies,
     previews,
@@ -179,9 +185,11 @@ ROUTERS = (
     webhook_endpoints,
     webhook_deliveries,
     access,
+    operator_log,
     health,
     metrics,
     dashboard,
+    vote_page,
     api_reference,
 )
 
@@ -190,25 +198,34 @@ ROUTERS = (
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.capacity = capacity = Capacity()
+    api.state.hot_lane = lane = Lane(Purpose.HOT)
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
-    lane = Lane(Purpose.HOT)
-    async with intake(settings.current().need_libpq_database()) as way_in, AsyncExitStack() as optional:
+    limiter = RateLimiter(settings.current().need_redis())
+    database_url = settings.current().need_libpq_database()
+    async with intake(database_url) as way_in, AsyncExitStack() as optional:
         api.state.gateway = None
         if settings.current().gateway:
             api.state.gateway = await optional.enter_async_context(gateway(way_in, lane, settings.current()))
         api.state.readiness = readiness = ReadinessProbe(way_in)
-        api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.receiver = receiver = Receiver(way_in, lane, limiter)
         api.state.event_answerer = receiver.event
-        api.state.known_keys = KnownKeys(lane)
+        api.state.known_keys = known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
         parts = [api.state.gateway.counters.registry] if api.state.gateway is not None else []
         process_figures = ProcessFigures(api.state.request_times, way_in, capacity, parts)
         api.state.metrics = figures = MetricsEndpoint(process_figures, lane)
+
+        def forget_keys() -> None:
+            known_keys.forget()
+            receiver.forget_keys()
+
         with outbox.relay(), called_on_shutdown(streams.stop):
-            yield
+            async with listening(database_url, forget_keys):
+                yield
         figures.close()
         readiness.close()
+    await limiter.close()
     lane.close()
 
 

@@ -127,7 +127,8 @@ class Settings(BaseSettings):
     )
 
     public_url: str | None = Field(
-        None, description="where receivers of webhooks reach the API, for the links in them; unset: at THUMBWHEEL_URL"
+        None,
+        description="where others reach the API, for links in webhooks and for vote links; unset: at THUMBWHEEL_URL",
     )
     webhooks_allow_private: bool = Field(
         default=False,

@@ -14,6 +14,7 @@ from thumbwheel import wire
 from thumbwheel.assignment import in_canary
 
 from app import messages, outbox
+from app.access.operator_log import service as operator_log
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
@@ -275,6 +276,8 @@ def _append(
         "by": by,
     }
     row = store.append(session, {**values, "project_id": project, "action": entry.action})
+    overridden = entry.override_reason is not None
+    operator_log.note(session, release=entry.number, checkpoint_id=entry.checkpoint.id, overridden=overridden)
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
     canary = entry.checkpoint.id if entry.action == "canary" else None
     data = wire.ReleaseWebhookData.model_validate(

@@ -18,6 +18,7 @@ from thumbwheel.wire.recipe import Recipe, recipe_of
 from thumbwheel.wire.serving import ServerSettings
 
 from app import messages, outbox
+from app.access.operator_log import service as operator_log
 from app.database import now
 from app.errors import Conflict, Fault, NotFound, Refused
 from app.pages import Page, key_of_cursor, page_of, storable_key
@@ -59,6 +60,7 @@ def create(session: Session, project: str, new: wire.NewServingTarget, by: str) 
             "created_by": by,
         },
     )
+    operator_log.note(session, name=new.name)
     _ring(session, row)
     return _shown(session, project, [row])[0]
 

@@ -63,8 +63,9 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
+from thumbwheel.wire.operator_log import OperatorAction
 from thumbwheel.wire.policies import (
     EditRule,
     LabelPolicy,
@@ -99,6 +100,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    FeedbackLimits,
     MonitoringRules,
     NewProject,
     Project,
@@ -181,6 +183,7 @@ from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Pref
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
+from thumbwheel.wire.vote_links import NewVoteLink, RevokedVoteLink, VoteLink, VoteLinkRotation, VoteLinkSecret
 from thumbwheel.wire.webhook_data import (
     ApprovalWebhookData,
     CheckpointWebhookData,
@@ -263,6 +266,7 @@ __all__ = [
     "Event",
     "EventReceipt",
     "FeedbackAges",
+    "FeedbackLimits",
     "FigureBounds",
     "FindingRules",
     "FindingsWebhookData",
@@ -280,6 +284,8 @@ __all__ = [
     "HoldoutForecast",
     "Implicit",
     "Key",
+    "KeyLimits",
+    "KeyRotation",
     "LabelExplanation",
     "LabelMixDrift",
     "LabelPolicy",
@@ -316,8 +322,11 @@ __all__ = [
     "NewSuite",
     "NewSuiteAdoption",
     "NewSweep",
+    "NewVoteLink",
     "NewWebhookEndpoint",
     "ObjectiveReport",
+    "OperatorAction",
+    "Origin",
     "Outcome",
     "Override",
     "Preference",
@@ -354,6 +363,7 @@ __all__ = [
     "ReleaseWebhookData",
     "ReplayReceipt",
     "Retract",
+    "RevokedVoteLink",
     "RollbackDecision",
     "RollbackFigures",
     "RollbackRules",
@@ -419,6 +429,9 @@ __all__ = [
     "ValueRange",
     "Verdict",
     "VllmSettings",
+    "VoteLink",
+    "VoteLinkRotation",
+    "VoteLinkSecret",
     "WaitingEvents",
     "WebhookAttempt",
     "WebhookDelivery",
