@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -132,7 +132,9 @@ def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
         yield pointer
 
 
-def _prompt(prompt: str | Sequence[wire.Message] | None) -> Any:
+def _prompt(prompt: wire.Prompt | None) -> Any:
     if prompt is None or isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, wire.ChatWithTools):
+        return prompt.model_dump(mode="json", exclude_none=True)
     return [message.model_dump(mode="json", exclude_none=True) for message in prompt]

@@ -1,7 +1,8 @@
 """Converts a decoded line to the body of an event, or gives the reason why it has none. Pure.
 
 Shapes: rows of events with a `kind` (preference, rating, edit, implicit, flag), and the rows that TRL's trainers read:
-prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages.
+prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages. A row's `tools`, a
+list of JSON schemas or its JSON text, become a part of the prompt.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ FIELDS = frozenset(
     {
         "id", "event_id", "user_id", "timestamp", "source", "licence", "model", "never_train", "comment", "kind",
         "prompt", "completion", "label", "chosen", "rejected", "completions", "preferred", "rating", "rating_min",
-        "rating_max", "edit", "signal",
+        "rating_max", "edit", "signal", "tools",
     }
 )  # fmt: skip
 #: The names that ShareGPT gives to two of the roles.
@@ -149,7 +150,7 @@ def _pair(row: Row) -> Body:
         shared += 1
     if shared == 0:
         raise Faulty("prompt is missing, and chosen and rejected share no first message")
-    return _preferred(_messages(chosen[:shared]), chosen[shared:], rejected[shared:])
+    return _preferred(_with_tools(_messages(chosen[:shared]), row), chosen[shared:], rejected[shared:])
 
 
 def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) -> Body:
@@ -244,22 +245,37 @@ def _prompt(row: Row) -> Any:
     prompt = row.get("prompt")
     if prompt is None:
         raise Faulty("prompt is missing")
-    return _messages(prompt) if isinstance(prompt, list) else prompt
+    return _with_tools(_messages(prompt) if isinstance(prompt, list) else prompt, row)
+
+
+def _with_tools(prompt: Any, row: Row) -> Any:
+    """Returns the prompt with the tools that the row offers."""
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError):
+            raise Faulty("tools is a text that is not JSON: write a list of JSON schemas") from None
+    if not tools:
+        return prompt
+    if not isinstance(tools, list):
+        raise Faulty(f"tools is {json.dumps(tools)[:60]}: must be a list of JSON schemas")
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return {"messages": messages, "tools": tools}
 
 
 def _messages(prompt: list[Any]) -> list[Any]:
-    for number, message in enumerate(prompt):
-        if isinstance(message, dict) and message.get("tool_calls"):
-            raise Faulty(f"message {number} of the prompt calls a tool: only messages of text can be imported")
+    for message in prompt:
         if isinstance(message, dict):
-            # The id of the call that a result answers is stored, as the API stores it.
-            _require_nothing_lost({name: message[name] for name in message if name != "tool_call_id"}, "prompt")
-    return [
-        {**message, "role": _ROLES.get(role, role)}
-        if isinstance(message, dict) and isinstance(role := message.get("role"), str)
-        else message
-        for message in prompt
-    ]
+            _require_nothing_lost(message, "prompt")
+    return [_message(message) if isinstance(message, dict) else message for message in prompt]
+
+
+def _message(message: Row) -> Row:
+    """Returns a message with the API's names of roles, and without fields that are null."""
+    role = message.get("role")
+    given = {name: value for name, value in message.items() if value is not None}
+    return {**given, "role": _ROLES.get(role, role)} if isinstance(role, str) else given
 
 
 def _text(answer: Any, name: str, *, empty: bool = False) -> str:

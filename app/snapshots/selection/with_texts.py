@@ -1,6 +1,7 @@
 """Makes candidates of labels and the texts of the log. Pure except for the files of columns and texts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -20,7 +21,7 @@ from app.labels.whole_log.events import id_hash
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.kept_spans import put_kept_spans
 from app.snapshots.selection.labelled_rows import LabelledRows
-from app.snapshots.selection.text_keys import AT_ONCE, TextCollector, digest, encoded, numbered
+from app.snapshots.selection.text_keys import AT_ONCE, UNUSABLE, TextCollector, digest, encoded, numbered
 from app.spill.arrays import SpilledColumns
 from app.spill.texts import SpilledTexts
 
@@ -53,9 +54,10 @@ def gather(
     duplicates: wire.guard_rules.Duplicates,
     *,
     kept_spans: bool = False,
-) -> tuple[Candidates, int]:
-    """Returns the candidates, which are the rows with their texts, and the number of completions that are left out
-    since their prompts are more than texts. `kept_spans`: whether edits are compared with their originals.
+) -> tuple[Candidates, Counter[str]]:
+    """Returns the candidates, which are the rows with their texts, and the numbers of completions that are left out by
+    the reason why their prompts are unusable: see `text_keys.UNUSABLE`. `kept_spans`: whether edits are compared with
+    their originals.
 
     The columns of `rows` become the columns of the candidates.
     """
@@ -69,7 +71,9 @@ def gather(
     prompt = carried.pop("prompt")[of]  # numbers in the order of arrival, until all have arrived
     usable = prompt >= 0
     edits = np.flatnonzero((rewrite >= 0) & usable)
-    tool_calls = int(np.count_nonzero(~usable & (rewrite < 0) & columns.read("judged")))
+    left_out = prompt[~usable & (rewrite < 0) & columns.read("judged")]
+    drops = Counter({reason: int(np.count_nonzero(left_out == -1 - code)) for code, reason in enumerate(UNUSABLE)})
+    del left_out
     edit, written = _edited(rewrite[edits], prompt[edits], source, read)
     columns.drop("rewrite")
     del rewrite
@@ -94,7 +98,7 @@ def gather(
     columns.drop("edited row", "edit position")
     if duplicates.exact:
         columns.put("said", _settled(candidates, texts))
-    return candidates, tool_calls
+    return candidates, drops
 
 
 def keep(parts: Iterable[LabelledRows], near: Path | None) -> KeptRows:
@@ -170,8 +174,8 @@ def _leave_out(columns: SpilledColumns, usable: NDArray[np.bool_]) -> None:
 
 
 def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -> dict[str, NDArray[Any]]:
-    """Returns columns with a value for each completion: `prompt`, the number of its prompt, -1 for an unusable one;
-    `place` and `length`, the offset and the bytes of its text; `said`, the key of its text; if any has one,
+    """Returns columns with a value for each completion: `prompt`, the number of its prompt, negative for an unusable
+    one; `place` and `length`, the offset and the bytes of its text; `said`, the key of its text; if any has one,
     `writer log prob`, NaN for the others."""
     position, carrier = columns.read("position"), columns.read("carrier")
     count = len(position)

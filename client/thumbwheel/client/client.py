@@ -42,7 +42,7 @@ TIMEOUT_SECONDS = 30.0
 TRIES = 5
 RETRY_SECONDS = 120.0
 
-Prompt = str | list[wire.Message]
+Prompt = str | list[wire.Message] | wire.ChatWithTools
 
 
 class Client:

@@ -111,7 +111,7 @@ from thumbwheel.wire.projects import (
     StoredRecipeChoice,
     TriggerRules,
 )
-from thumbwheel.wire.prompts import FunctionCall, Message, Prompt, ToolCall
+from thumbwheel.wire.prompts import ChatWithTools, ContentPart, FunctionCall, Message, Prompt, ToolCall
 from thumbwheel.wire.quarantine import (
     NewQuarantineDecision,
     QuarantinedActor,
@@ -233,6 +233,7 @@ __all__ = [
     "BatchItem",
     "BatchReceipt",
     "Certificate",
+    "ChatWithTools",
     "Checkpoint",
     "CheckpointWebhookData",
     "ClassCounts",
@@ -243,6 +244,7 @@ __all__ = [
     "Completion",
     "CompletionReceipt",
     "CompletionText",
+    "ContentPart",
     "CreatedKey",
     "CurrentRelease",
     "DecisionWebhookData",

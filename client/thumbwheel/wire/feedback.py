@@ -115,7 +115,9 @@ class StoredEvent(BaseModel):
     completion_id: str
     actor: str
     signal: dict[str, Any]
-    prompt: str | list[dict[str, Any]] | None
+    prompt: str | list[dict[str, Any]] | dict[str, Any] | None = Field(
+        description="text, messages, or messages with tools, as it was sent"
+    )
     completion: str | None
     checkpoint_id: UUID | None
     supersedes: str | None
@@ -177,7 +179,7 @@ class StoredCompletion(BaseModel):
     completion_id: str
     position: int = Field(description="place in the project's log: later is higher")
     received_at: datetime
-    prompt: str | list[dict[str, Any]]
+    prompt: str | list[dict[str, Any]] | dict[str, Any]
     completion: str
     checkpoint_id: UUID | None
     conversation_id: str | None = None
