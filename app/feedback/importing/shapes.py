@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from thumbwheel.chat_messages import REASONING
 from thumbwheel.row_checks import RowFault, is_invisible, lost_in_message, lost_in_row
 
 from app.feedback.importing.recognition import origin_of
@@ -34,6 +35,8 @@ FIELDS = frozenset(
 )  # fmt: skip
 #: The names that ShareGPT gives to two of the roles.
 _ROLES = {"human": "user", "gpt": "assistant"}
+#: Fields of a message that make it more than its text.
+MORE = ("tool_calls", *REASONING)
 
 
 class Faulty(Exception):
@@ -102,9 +105,9 @@ def _event(row: Row) -> Body:
     return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
 
 
-def completion_id_of(prompt: Any, text: str) -> str:
-    """Derives a completion id, which rows lack: votes on the same text for the same prompt share one completion."""
-    key = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
+def completion_id_of(prompt: Any, answer: Any) -> str:
+    """Derives a completion id, which rows lack: votes on the same answer to the same prompt share one completion."""
+    key = json.dumps([prompt, answer], sort_keys=True, separators=(",", ":"))
     return "imported-" + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -157,7 +160,7 @@ def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) ->
     """Returns the body of a preference; an empty rejected answer, which cannot be trained on, is left out."""
     if tie and not _is_visible(_text(chosen, "the first answer", empty=True)):
         chosen, rejected = rejected, chosen
-    better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
+    better, worse = _answer(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
     if better == worse:
         raise SaysNothing("both answers are the same text")
     signal: Body = {"kind": "preference", "rejected_completion_id": completion_id_of(prompt, worse)}
@@ -206,10 +209,10 @@ _KINDS: Mapping[str, Callable[[Row], Body]] = {
 
 
 def _body_of_row(row: Row, signal: Body) -> Body:
-    return _body(_prompt(row), _text(row.get("completion"), "completion"), signal)
+    return _body(_prompt(row), _answer(row.get("completion"), "completion"), signal)
 
 
-def _body(prompt: Any, completion: str, signal: Body) -> Body:
+def _body(prompt: Any, completion: Any, signal: Body) -> Body:
     return {
         "completion_id": completion_id_of(prompt, completion),
         "prompt": prompt,
@@ -275,7 +278,18 @@ def _message(message: Row) -> Row:
     """Returns a message with the API's names of roles, and without fields that are null."""
     role = message.get("role")
     given = {name: value for name, value in message.items() if value is not None}
+    if "thinking" in given:
+        given.setdefault("reasoning_content", given.pop("thinking"))
     return {**given, "role": _ROLES.get(role, role)} if isinstance(role, str) else given
+
+
+def _answer(answer: Any, name: str) -> Any:
+    """Returns the text of an answer, or its message if that calls tools or has reasoning."""
+    [message] = answer if isinstance(answer, list) and len(answer) == 1 else [answer]
+    if isinstance(message, dict) and any(message.get(field) for field in MORE):
+        _require_nothing_lost(message, name)
+        return _message(message)
+    return _text(answer, name)
 
 
 def _text(answer: Any, name: str, *, empty: bool = False) -> str:
@@ -290,6 +304,8 @@ def _text(answer: Any, name: str, *, empty: bool = False) -> str:
         ):
             raise Faulty(f"{name} must be a text or exactly one message of the assistant")
         _require_nothing_lost(answer[0], name)
+        if more := [field for field in MORE if answer[0].get(field)]:
+            raise Faulty(f"{name} has {', '.join(more)}: only a text can stand here")
         answer = answer[0].get("content")
     if not isinstance(answer, str):
         raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")

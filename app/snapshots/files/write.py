@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from thumbwheel.chat_messages import messages_of
+from thumbwheel.chat_messages import messages_of, text_of
 
 from app.durable import flush, sha256_of
 from app.prefetch import ahead
@@ -179,8 +179,10 @@ def _has_log_probs(selection: Selection, candidates: Candidates) -> bool:
 
 def _has_rich_messages(selection: Selection, candidates: Candidates) -> bool:
     """Returns whether a message of any row has more than role and text; else the shards have no columns for more."""
-    prompt, rich = candidates.prompt, candidates.prompts.rich
-    return any(bool(rich[prompt[rows]].any()) for rows in (selection.candidate, selection.for_pairs.candidate))
+    rich = candidates.prompts.rich[candidates.prompt]
+    if (message := candidates.message) is not None:
+        rich |= (message[0][candidates.completion] >= 0) & (candidates.edit == 0)
+    return any(bool(rich[rows].any()) for rows in (selection.candidate, selection.for_pairs.candidate))
 
 
 class _Rows:
@@ -218,7 +220,15 @@ class _Rows:
         put("prompt place", candidates.prompts.place[prompt])
         put("prompt length", candidates.prompts.length[prompt])
         completion = candidates.completion[candidate]
-        self._kept = None if kept is None else KeptColumn(self._columns, kept, candidate)
+        # An edited text is no message, and what an edit kept of a message are no characters of its content.
+        whole = np.full(len(rows), -1)
+        self._messages = candidates.message is not None
+        if (message := candidates.message) is not None:
+            own = self._columns.read("edit") == 0
+            whole = np.where(own, message[0][completion], -1)
+            put("message place", whole)
+            put("message length", np.where(own, message[1][completion], 0))
+        self._kept = None if kept is None else KeptColumn(self._columns, kept, np.where(whole < 0, candidate, -1))
         none = len(candidates.checkpoints)
         checkpoint = candidates.checkpoint[completion]
         put("checkpoint", np.where(checkpoint < 0, none, checkpoint))
@@ -240,6 +250,8 @@ class _Rows:
     def answers_of(self, group: pa.Table) -> pl.Series:
         """Returns the texts of the completions of a group."""
         completions = group["completion"].combine_chunks()
+        if TOOLS in group.schema.names:
+            return pl.Series([text_of(message) for [message] in completions.to_pylist()], dtype=pl.String)
         texts = completions if self._kind == "text" else pc.struct_field(pc.list_flatten(completions), "content")
         return pl.Series(texts)
 
@@ -254,7 +266,7 @@ class _Rows:
         return pa.table(
             [
                 strings(prompts) if text else pa.array(map(messages_of, chats), self.schema.field("prompt").type),
-                completions if text else _answers(completions, self.schema.field("completion").type),
+                completions if text else self._answers(completions, rows),
                 pa.array(of("label")) if self._labelled else pa.nulls(len(prompts), pa.bool_()),
                 pa.array(of("weight")),
                 self._reasons.take(pa.array(of("reason"))),
@@ -268,6 +280,18 @@ class _Rows:
             ],
             schema=self.schema,
         )
+
+    def _answers(self, completions: pa.Array, rows: slice) -> pa.Array:
+        """Returns each completion as a chat of one message."""
+        if TOOLS not in self.schema.names:
+            return _plain_answers(completions)
+        answers = [[{"role": "assistant", "content": text}] for text in completions.to_pylist()]
+        if self._messages:
+            place, length = self._columns.read("message place", rows), self._columns.read("message length", rows)
+            which = np.flatnonzero(place >= 0)
+            for index, message in zip(which.tolist(), self._texts.read(place[which], length[which]), strict=True):
+                answers[index] = [msgspec.json.decode(message)]
+        return pa.array(answers, self.schema.field("completion").type)
 
 
 def _members(
@@ -324,10 +348,8 @@ def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
     return pc.binary_join_element_wise(ids, written, "")
 
 
-def _answers(completions: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Returns each completion as a chat of one message, in a column of this type."""
-    if kind != MESSAGES:
-        return pa.array(([{"role": "assistant", "content": text}] for text in completions.to_pylist()), kind)
+def _plain_answers(completions: pa.Array) -> pa.Array:
+    """Returns each completion as a chat of one message of role and text."""
     message = pa.StructArray.from_arrays(
         [pa.array(["assistant"] * len(completions)), completions], fields=list(MESSAGES.value_type)
     )

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from thumbwheel.chat_messages import UnreadableMessage, is_plain, normal_prompt
+from thumbwheel.chat_messages import UnreadableMessage, is_plain, normal_message, normal_prompt
 
 from app.labels.guards.text import normalised
 from app.snapshots.prompts.split import group_of, key_of
@@ -104,6 +104,24 @@ class TextCollector:
         self._chat.append(not isinstance(prompt, str))
         self._rich.append(not is_plain(prompt))
         return len(self._place) - 1
+
+    def messages(self, sent: Sequence[bytes | None]) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
+        """Stores the completions that are messages of more than a text. Returns their offsets and lengths by index, and
+        for those without a normal form the number of the reason, as `prompts_of` does."""
+        places: dict[int, tuple[int, int]] = {}
+        unusable: dict[int, int] = {}
+        for index, message in enumerate(sent):
+            if message is None:
+                continue
+            try:
+                normal = normal_message(msgspec.json.decode(message))
+            except UnreadableMessage as unreadable:
+                unusable[index] = -1 - UNUSABLE.index(unreadable.reason)
+                continue
+            if not is_plain([normal]):
+                text = encoded(json.dumps(normal, sort_keys=True, ensure_ascii=False))
+                places[index] = self._texts.keep(text), len(text)
+        return places, unusable
 
     def completions(
         self, texts: Sequence[bytes], prompts: NDArray[np.int32]

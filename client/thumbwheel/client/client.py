@@ -109,7 +109,7 @@ class Client:
         signal: wire.Signal | Literal["up", "down"],
         *,
         prompt: Prompt | None = None,
-        completion: str | None = None,
+        completion: str | wire.Message | None = None,
         checkpoint_id: UUID | None = None,
         occurred_at: datetime | None = None,
         metadata: dict[str, JsonValue] | None = None,

@@ -111,7 +111,7 @@ from thumbwheel.wire.projects import (
     StoredRecipeChoice,
     TriggerRules,
 )
-from thumbwheel.wire.prompts import ChatWithTools, ContentPart, FunctionCall, Message, Prompt, ToolCall
+from thumbwheel.wire.prompts import Answer, ChatWithTools, ContentPart, FunctionCall, Message, Prompt, ToolCall
 from thumbwheel.wire.quarantine import (
     NewQuarantineDecision,
     QuarantinedActor,
@@ -210,6 +210,7 @@ from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 __all__ = [
     "MAX_TEXT",
     "AdoptedGates",
+    "Answer",
     "AnyAssertion",
     "AnyRunEvent",
     "AnyWebhook",

@@ -95,6 +95,30 @@ class ChatWithTools(Body):
     )
 
 
+def _completes(message: Message) -> Message:
+    if message.role != "assistant":
+        raise ValueError(f"is a message of role {message.role}: a completion is one message of the assistant")
+    texts = message.content if isinstance(message.content, str) else [part.text for part in message.content or ()]
+    if not (message.tool_calls or message.refusal or any(texts)) and not _has_media(message):
+        raise ValueError("is empty: send its text, or tool_calls")
+    return message
+
+
+def _has_media(message: Message) -> bool:
+    return isinstance(message.content, list) and any(part.type != "text" for part in message.content)
+
+
+def _text_or_message(completion: object) -> str:
+    return "message" if isinstance(completion, Mapping | Message) else "text"
+
+
+#: What the model wrote: a text, or the assistant's message where it has tool calls or reasoning.
+Answer = Annotated[
+    Annotated[CompletionText, Tag("text")] | Annotated[Message, AfterValidator(_completes), Tag("message")],
+    Discriminator(_text_or_message),
+]
+
+
 def _kind(prompt: object) -> str:
     if isinstance(prompt, list):
         return "chat"
