@@ -61,11 +61,10 @@ def item_text(item: wire.AuditItem) -> str:
 
 
 def _texts(item: wire.AuditItem) -> list[tuple[str, str]]:
-    prompt = item.prompt
-    turns = [("prompt", prompt)]
-    if not isinstance(prompt, str):
-        turns = [(f"prompt, {who}", text) for who, text in readable_prompt(prompt)]
-    return [*turns, ("completion", item.completion)]
+    completion = ("completion", item.completion)
+    if isinstance(item.prompt, str):
+        return [("prompt", item.prompt), completion]
+    return [*((f"prompt, {who}", text) for who, text in readable_prompt(item.prompt)), completion]
 
 
 def _indented(text: str) -> str:

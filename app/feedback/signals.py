@@ -57,7 +57,8 @@ def _fault_of(item: Any, fault: ErrorDetails) -> Fault:
 
 def as_stored(event: wire.Event) -> wire.Event:
     """Returns the event as the log stores it: an edit that changed nothing becomes an acceptance."""
-    if isinstance(event.signal, wire.Edit) and event.signal.text == answer_of(event.completion).text:
+    completion = event.completion
+    if isinstance(event.signal, wire.Edit) and completion and event.signal.text == answer_of(completion).text:
         return event.model_copy(update={"signal": _ACCEPT})
     return event
 
@@ -65,17 +66,17 @@ def as_stored(event: wire.Event) -> wire.Event:
 class StoredAnswer(NamedTuple):
     """A completion as it is stored. `message`: as it was sent, if it is more than a text."""
 
-    text: str | None
+    text: str
     message: dict[str, Any] | None = None
 
     @property
-    def as_sent(self) -> str | dict[str, Any] | None:
+    def as_sent(self) -> str | dict[str, Any]:
         return self.text if self.message is None else self.message
 
 
-def answer_of(completion: str | wire.Message | None) -> StoredAnswer:
+def answer_of(completion: str | wire.Message) -> StoredAnswer:
     """Returns the completion as it is stored; a message with nothing but a text becomes that text."""
-    if completion is None or isinstance(completion, str):
+    if isinstance(completion, str):
         return StoredAnswer(completion)
     message = completion.model_dump(mode="json", exclude_none=True)
     if is_plain([message]):
@@ -93,7 +94,7 @@ def document(event: wire.Event) -> dict[str, Any]:
         "actor": event.actor,
         "signal": event.signal.model_dump(mode="json", exclude_none=True),
         "prompt": _prompt(event.prompt),
-        "completion": answer_of(event.completion).as_sent,
+        "completion": None if event.completion is None else answer_of(event.completion).as_sent,
         "checkpoint_id": None if event.checkpoint_id is None else str(event.checkpoint_id),
         "occurred_at": None if event.occurred_at is None else event.occurred_at.timestamp(),
         "supersedes": event.supersedes,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from thumbwheel import wire
+from thumbwheel.chat_messages import UnreadableMessage, normal_prompt
 from thumbwheel.row_checks import RowFault
 
 from app.checkpoints.samples.files import Source
@@ -110,6 +111,10 @@ def suite_prompts(workdir: Path, tokens: Tokens, max_length: int) -> tuple[list[
 
 def encoded_prompt(content: Any, tokens: Tokens) -> Ids | None:
     """Returns the tokens of a text or a chat, as training encodes it; None if the model cannot read it."""
+    try:
+        content = normal_prompt(content)
+    except UnreadableMessage:
+        return None
     if isinstance(content, str):
         [encoded] = tokens.encode_text([content], [_ANSWER])
     elif tokens.has_chat_template:

@@ -98,7 +98,7 @@ def _parsed(number: int, body: dict[str, Any]) -> Imported | Rejected:
 
 def _fault_of(event: wire.Event) -> RowFault | None:
     """Returns the reason for which a run would drop the event's texts, as far as it shows without a model."""
-    answers = [signals.answer_of(event.completion).as_sent]
+    answers = [None if event.completion is None else signals.answer_of(event.completion).as_sent]
     if isinstance(event.signal, wire.Edit):
         answers.append(event.signal.text)
     elif isinstance(event.signal, wire.Preference):

@@ -23,12 +23,12 @@ def event_entry(project: str, event: wire.Event) -> IngestEntry:
     stored = signals.as_stored(event)
     prompt = stored.prompt
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
-    answer = signals.answer_of(stored.completion)
+    answer = None if stored.completion is None else signals.answer_of(stored.completion)
     row: append.EventRow = (
         project, signals.id_of(stored), stored.completion_id, stored.actor, signals.json_text(stored.signal), text,
-        messages, answer.text, stored.checkpoint_id, stored.occurred_at, stored.supersedes,
+        messages, answer and answer.text, stored.checkpoint_id, stored.occurred_at, stored.supersedes,
         stored.conversation_id, signals.json_text(stored.metadata), stored.never_train, stored.origin,
-        _json_or_none(answer.message),
+        _json_or_none(answer and answer.message),
     )  # fmt: skip
     return IngestEntry(row, stored)
 

@@ -120,15 +120,22 @@ Answer = Annotated[
 
 
 def _kind(prompt: object) -> str:
-    if isinstance(prompt, list):
-        return "chat"
-    return "chat_with_tools" if isinstance(prompt, Mapping | ChatWithTools) else "text"
+    return "chat" if isinstance(prompt, list) else "text"
 
 
+def _kind_with_tools(prompt: object) -> str:
+    return "chat_with_tools" if isinstance(prompt, Mapping | ChatWithTools) else _kind(prompt)
+
+
+#: A text or a chat, without tools.
+TextOrChat = Annotated[
+    Annotated[CompletionText, Tag("text")] | Annotated[list[Message], Field(min_length=1), Tag("chat")],
+    Discriminator(_kind),
+]
 #: The shape that was sent decides which errors are reported.
 Prompt = Annotated[
     Annotated[CompletionText, Tag("text")]
     | Annotated[list[Message], Field(min_length=1), Tag("chat")]
     | Annotated[ChatWithTools, Tag("chat_with_tools")],
-    Discriminator(_kind),
+    Discriminator(_kind_with_tools),
 ]
