@@ -177,7 +177,9 @@ def _messages(prompt: Any) -> Any:
 def test_a_file_of_trl_with_tools_is_read_whole(tmp_path: Path, base: Path) -> None:
     row = {"prompt": HISTORY["messages"][1:], "completion": [CALLED], "tools": [TRACK], "label": True}
 
-    data = read_dataset(asking.request(tmp_path, base, [row, *tiny.chat_rows(8)], holdout=0), tiny.recipe())
+    request = asking.request(tmp_path, base, [row, *tiny.chat_rows(8)], holdout=0)
+
+    data = read_dataset(request, request.recipe())
 
     example = data.train.examples[0]
     assert example.prompt == normal_prompt({**HISTORY, "messages": HISTORY["messages"][1:]})

@@ -84,7 +84,7 @@ class Template:
             return outcome
         of_system = [{**each, "role": "system"} if each["role"] == "developer" else each for each in messages]
         retried = self._conversation(of_system, tools, answer[0])
-        return outcome if isinstance(retried, RowFault) else retried
+        return outcome if isinstance(retried, RowFault) and retried.reason in OF_UNKNOWN_ROLE else retried
 
     def _conversation(
         self, sent: Sequence[Message], tools: Sequence[Mapping[str, Any]], answer: Message
