@@ -14,8 +14,9 @@ from thumbwheel.row_checks import RowFault, fault_of
 
 from app.errors import Invalid
 from app.feedback import signals
+from app.feedback.importing.prompts_and_answers import Faulty
 from app.feedback.importing.recognition import reason_to_refuse, remedy_for_long
-from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
+from app.feedback.importing.shapes import SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
 
 MAX_LINE = 1 << 20  # bytes: the API's limit on one event
 ID_LENGTH = 128

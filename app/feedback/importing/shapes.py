@@ -10,12 +10,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from thumbwheel.chat_messages import REASONING
-from thumbwheel.row_checks import RowFault, is_invisible, lost_in_message, lost_in_row
+from thumbwheel.row_checks import lost_in_row
 
+from app.feedback.importing.prompts_and_answers import (
+    Faulty,
+    Row,
+    answer_of,
+    is_visible,
+    messages_of,
+    prompt_of,
+    text_of,
+    with_tools,
+)
 from app.feedback.importing.recognition import origin_of
 
-Row = Mapping[str, Any]
 Body = dict[str, Any]
 
 #: The signal of an observed act. An act that did not happen is no signal: people read without copying.
@@ -33,14 +41,6 @@ FIELDS = frozenset(
         "rating_max", "edit", "signal", "tools",
     }
 )  # fmt: skip
-#: The names that ShareGPT gives to two of the roles.
-_ROLES = {"human": "user", "gpt": "assistant"}
-#: Fields of a message that make it more than its text.
-MORE = ("tool_calls", *REASONING)
-
-
-class Faulty(Exception):
-    """A row that cannot be imported."""
 
 
 class SaysNothing(Exception):
@@ -133,10 +133,10 @@ def _preference(row: Row) -> Body:
     if not isinstance(completions, list) or len(completions) != 2:
         raise Faulty("completions must be a list of two answers")
     if preferred is None:
-        return _preferred(_prompt(row), completions[0], completions[1], tie=True)
+        return _preferred(prompt_of(row), completions[0], completions[1], tie=True)
     if preferred not in (0, 1) or isinstance(preferred, bool | float):
         raise Faulty(f"preferred is {preferred!r}: must be 0, 1 or null")
-    return _preferred(_prompt(row), completions[preferred], completions[1 - preferred])
+    return _preferred(prompt_of(row), completions[preferred], completions[1 - preferred])
 
 
 def _pair(row: Row) -> Body:
@@ -145,7 +145,7 @@ def _pair(row: Row) -> Body:
             raise Faulty(f"{name} is missing")
     chosen, rejected = row["chosen"], row["rejected"]
     if "prompt" in row:
-        return _preferred(_prompt(row), chosen, rejected)
+        return _preferred(prompt_of(row), chosen, rejected)
     if not isinstance(chosen, list) or not isinstance(rejected, list):
         raise Faulty("prompt is missing")
     shared = 0
@@ -153,18 +153,18 @@ def _pair(row: Row) -> Body:
         shared += 1
     if shared == 0:
         raise Faulty("prompt is missing, and chosen and rejected share no first message")
-    return _preferred(_with_tools(_messages(chosen[:shared]), row), chosen[shared:], rejected[shared:])
+    return _preferred(with_tools(messages_of(chosen[:shared]), row), chosen[shared:], rejected[shared:])
 
 
 def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) -> Body:
     """Returns the body of a preference; an empty rejected answer, which cannot be trained on, is left out."""
-    if tie and not _is_visible(_text(chosen, "the first answer", empty=True)):
+    if tie and not is_visible(text_of(chosen, "the first answer", empty=True)):
         chosen, rejected = rejected, chosen
-    better, worse = _answer(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
+    better, worse = answer_of(chosen, "the preferred answer"), text_of(rejected, "the other answer", empty=True)
     if better == worse:
         raise SaysNothing("both answers are the same text")
     signal: Body = {"kind": "preference", "rejected_completion_id": completion_id_of(prompt, worse)}
-    if _is_visible(worse):
+    if is_visible(worse):
         signal["rejected"] = worse
     if tie:
         signal["tie"] = True
@@ -179,8 +179,8 @@ def _rating(row: Row) -> Body:
 
 
 def _edit(row: Row) -> Body:
-    edited = _text(row.get("edit"), "edit")
-    if edited == _text(row.get("completion"), "completion"):
+    edited = text_of(row.get("edit"), "edit")
+    if edited == text_of(row.get("completion"), "completion"):
         return _body_of_row(row, {"kind": "accept"})
     return _body_of_row(row, {"kind": "edit", "text": edited})
 
@@ -209,7 +209,7 @@ _KINDS: Mapping[str, Callable[[Row], Body]] = {
 
 
 def _body_of_row(row: Row, signal: Body) -> Body:
-    return _body(_prompt(row), _answer(row.get("completion"), "completion"), signal)
+    return _body(prompt_of(row), answer_of(row.get("completion"), "completion"), signal)
 
 
 def _body(prompt: Any, completion: Any, signal: Body) -> Body:
@@ -242,86 +242,3 @@ def _label(row: Row) -> bool:
     if not isinstance(label, bool):
         raise Faulty(f"label is {json.dumps(label)}: must be true or false")
     return label
-
-
-def _prompt(row: Row) -> Any:
-    prompt = row.get("prompt")
-    if prompt is None:
-        raise Faulty("prompt is missing")
-    return _with_tools(_messages(prompt) if isinstance(prompt, list) else prompt, row)
-
-
-def _with_tools(prompt: Any, row: Row) -> Any:
-    """Returns the prompt with the tools that the row offers."""
-    tools = row.get("tools")
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools)
-        except (ValueError, RecursionError):
-            raise Faulty("tools is a text that is not JSON: write a list of JSON schemas") from None
-    if not tools:
-        return prompt
-    if not isinstance(tools, list):
-        raise Faulty(f"tools is {json.dumps(tools)[:60]}: must be a list of JSON schemas")
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    return {"messages": messages, "tools": tools}
-
-
-def _messages(prompt: list[Any]) -> list[Any]:
-    for message in prompt:
-        if isinstance(message, dict):
-            _require_nothing_lost(message, "prompt")
-    return [_message(message) if isinstance(message, dict) else message for message in prompt]
-
-
-def _message(message: Row) -> Row:
-    """Returns a message with the API's names of roles, and without fields that are null."""
-    role = message.get("role")
-    given = {name: value for name, value in message.items() if value is not None}
-    if "thinking" in given:
-        given.setdefault("reasoning_content", given.pop("thinking"))
-    return {**given, "role": _ROLES.get(role, role)} if isinstance(role, str) else given
-
-
-def _answer(answer: Any, name: str) -> Any:
-    """Returns the text of an answer, or its message if that calls tools or has reasoning."""
-    [message] = answer if isinstance(answer, list) and len(answer) == 1 else [answer]
-    if isinstance(message, dict) and any(message.get(field) for field in MORE):
-        _require_nothing_lost(message, name)
-        return _message(message)
-    return _text(answer, name)
-
-
-def _text(answer: Any, name: str, *, empty: bool = False) -> str:
-    """Returns the text of an answer that is a string or one message of the assistant; `empty` permits an empty text."""
-    if answer is None:
-        raise Faulty(f"{name} is missing")
-    if isinstance(answer, list):
-        if (
-            len(answer) != 1
-            or not isinstance(answer[0], dict)
-            or _ROLES.get(str(role := answer[0].get("role")), role) != "assistant"
-        ):
-            raise Faulty(f"{name} must be a text or exactly one message of the assistant")
-        _require_nothing_lost(answer[0], name)
-        if more := [field for field in MORE if answer[0].get(field)]:
-            raise Faulty(f"{name} has {', '.join(more)}: only a text can stand here")
-        answer = answer[0].get("content")
-    if not isinstance(answer, str):
-        raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")
-    if empty and not _is_visible(answer):
-        return answer
-    if not answer.strip():
-        raise Faulty(f"{name} is empty")
-    if is_invisible(answer):
-        raise Faulty(f"{name}: {RowFault('invisible_answer').sentence}")
-    return answer
-
-
-def _is_visible(answer: str) -> bool:
-    return bool(answer.strip()) and not is_invisible(answer)
-
-
-def _require_nothing_lost(message: Row, name: str) -> None:
-    if (fault := lost_in_message(message)) is not None:
-        raise Faulty(f"{name}: {fault.sentence}")

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from thumbwheel.chat_messages import messages_of, tools_of
 from thumbwheel.row_checks import RowFault
 
+from worker.training.data.template_rendering import NotContinued, Rendering
 from worker.training.data.tool_marks import answer_texts, marked, rendered_form
 from worker.training.machine.process import TrainingRefusal, first_line
 
@@ -52,18 +53,12 @@ class Conversation(NamedTuple):
         return self.answer if self.chosen is None else self.chosen
 
 
-class NotContinued(Exception):
-    """The template does not write the prompt's last turn in a way that an answer can continue."""
-
-
 class Template:
     """The chat template of a tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        source = tokenizer.chat_template
-        self._may_print_the_clock = "strftime_now" in str(source)
-        self.exists = bool(source)
+        self._rendering = Rendering(tokenizer)
+        self.exists = bool(tokenizer.chat_template)
         #: roles of a prompt, index of a message, its beginning (0) or end (1) → whether white space is stripped there
         self._takes_space_at: dict[tuple[tuple[str, ...], int, int], bool] = {}
 
@@ -100,10 +95,9 @@ class Template:
         whole_turn = rendered_form(answer) if is_whole else {"role": "assistant", "content": beginning + text}
         messages = [*prompt[: len(prompt) - continued], whole_turn]
         try:
-            opened = self._opened(prompt, **offered)
-            whole = self._render(messages, **offered)
-            if self._may_print_the_clock:
-                self._require_no_clock(prompt, **offered)
+            opened = self._rendering.opened(prompt, **offered)
+            whole = self._rendering.render(messages, **offered)
+            self._rendering.require_no_clock(prompt, **offered)
         except TrainingRefusal:
             raise
         except NotContinued:
@@ -132,7 +126,7 @@ class Template:
         if whole[len(opened) : start].strip():
             if continued:
                 return RowFault("template_prefill")
-            if opened == self._render(prompt, **offered):
+            if opened == self._rendering.render(prompt, **offered):
                 return RowFault("template_generation_prompt")
             # The template inserts text that serving does not, such as an empty block of reasoning: the answer was
             # sampled directly after the opened prompt.
@@ -152,7 +146,7 @@ class Template:
         start = len(opened)
         if not reasoning:
             start += len(self._inserted(messages, opened, whole, **offered))
-            if start > len(opened) and opened == self._render(prompt, **offered):
+            if start > len(opened) and opened == self._rendering.render(prompt, **offered):
                 return RowFault("template_generation_prompt")
         if turn["content"].strip() and turn["content"] not in whole[start:]:
             return RowFault("template_changes_answer")
@@ -165,7 +159,7 @@ class Template:
         turn = messages[-1]
         mark = next(self._unused([whole, *(message["content"] for message in messages)]))
         marked_turn = {**turn, "content": mark + turn["content"]}
-        rendered = self._rendered([*messages[:-1], marked_turn], **offered) or ""
+        rendered = self._rendering.rendered([*messages[:-1], marked_turn], **offered) or ""
         before = rendered[: rendered.find(mark)] if mark in rendered else opened
         inserted = before.removeprefix(opened)
         return inserted if whole.startswith(opened + inserted) and inserted.strip() else ""
@@ -180,7 +174,7 @@ class Template:
         with_marks = marked(messages, tools, self._unused(texts))
         if with_marks is None:
             return None
-        rendered = self._rendered(with_marks.messages, **({"tools": with_marks.tools} if tools else {}))
+        rendered = self._rendering.rendered(with_marks.messages, **({"tools": with_marks.tools} if tools else {}))
         if rendered is None:
             return RowFault("template_error", "it fails for other names of functions")
         for mark, fault in with_marks.reasons.items():
@@ -214,7 +208,7 @@ class Template:
 
     def _fault_of_opening(self, prompt: Sequence[Any], opened: str, **offered: Any) -> RowFault:
         """Returns the fault of a conversation that does not begin with the opened prompt."""
-        closed = self._rendered(prompt, **offered)
+        closed = self._rendering.rendered(prompt, **offered)
         # Only what the template itself writes is quoted: the detail outlives an erased text.
         opening = opened.removeprefix(closed) if closed is not None and opened.startswith(closed) else ""
         return RowFault("template_generation_prompt", f"it opens with {opening!r}" if opening else "")
@@ -246,7 +240,7 @@ class Template:
             offsets[index] = text, int(len(text) * share)
             at = content.index(text) + offsets[index][1]
             with_marks[index] = {**messages[index], "content": content[:at] + mark + content[at:]}
-        rendered = self._rendered(with_marks, **offered)
+        rendered = self._rendering.rendered(with_marks, **offered)
         pieces = re.split(f"([{''.join(of_mark)}])", rendered or "")
         if "".join(pieces[::2]) != whole:
             return  # the template writes a different text if a message has a mark
@@ -261,58 +255,9 @@ class Template:
     def _takes_space(self, prompt: Sequence[Message], index: int, shorter: str, **offered: Any) -> bool:
         without = [*prompt[:index], {**prompt[index], "content": shorter}, *prompt[index + 1 :]]
         try:
-            return self._opened(prompt, **offered) == self._opened(without, **offered)
+            return self._rendering.opened(prompt, **offered) == self._rendering.opened(without, **offered)
         except Exception:  # noqa: BLE001 - templates are programs and raise what they like
             return False
-
-    def _opened(self, prompt: Sequence[Message], **variables: Any) -> str:
-        """Returns the text that the answer follows. Raises `NotContinued` and any error of the template."""
-        if prompt[-1]["role"] != "assistant":
-            return self._render(prompt, generation=True, **variables)
-        self._render(prompt, **variables)  # raises the template's own errors
-        try:
-            return self._render(prompt, continues=True, **variables)
-        except ValueError:  # of transformers: the template does not end with the turn's text
-            raise NotContinued from None
-
-    def _rendered(self, messages: Sequence[Any], **variables: Any) -> str | None:
-        """Returns the text of `messages`, or None if the template fails."""
-        try:
-            return self._render(messages, **variables)
-        except Exception:  # noqa: BLE001 - templates are programs and raise what they like
-            return None
-
-    def _render(
-        self, messages: Sequence[Any], *, generation: bool = False, continues: bool = False, **variables: Any
-    ) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                list(messages),
-                tokenize=False,
-                add_generation_prompt=generation,
-                continue_final_message=continues,
-                **variables,
-            )
-        )
-
-    def _require_no_clock(self, prompt: Sequence[Any], **offered: Any) -> None:
-        """Raises `TrainingRefusal` if the template renders `prompt` differently at two different times."""
-        source = self._tokenizer.get_chat_template()
-        early, late = (
-            self._opened(
-                prompt,
-                # A macro in the template takes precedence over the function of the same name that reads the clock.
-                chat_template="{% macro strftime_now(format) %}" + year + "{% endmacro %}" + source,
-                **offered,
-            )
-            for year in ("1999", "2099")
-        )
-        if early != late:
-            raise TrainingRefusal(
-                "template_clock",
-                "base_model: its chat template prints the current time (strftime_now), so a prompt is not trained as "
-                "it was served: write a fixed date into the template",
-            )
 
 
 def _offered(prompt: Any) -> dict[str, Any]:

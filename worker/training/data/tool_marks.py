@@ -20,7 +20,10 @@ class Marked(NamedTuple):
 
 
 def rendered_form(message: Message) -> Message:
-    """Returns a message as chat templates take it: the arguments of tool calls are objects."""
+    """Returns a message as chat templates take it: the arguments of tool calls are objects, and reasoning has both of
+    its names, as vLLM passes them."""
+    if "reasoning_content" in message:
+        message = {**message, "reasoning": message["reasoning_content"]}
     if "tool_calls" not in message:
         return message
     return {**message, "tool_calls": [_with_object(call) for call in message["tool_calls"]]}
