@@ -14,8 +14,9 @@ from thumbwheel.row_checks import RowFault, fault_of
 
 from app.errors import Invalid
 from app.feedback import signals
+from app.feedback.importing.prompts_and_answers import Faulty
 from app.feedback.importing.recognition import reason_to_refuse, remedy_for_long
-from app.feedback.importing.shapes import Faulty, SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
+from app.feedback.importing.shapes import SaysNothing, as_text, body_of, comment_of, ignored_fields, rows_of
 
 MAX_LINE = 1 << 20  # bytes: the API's limit on one event
 ID_LENGTH = 128
@@ -98,17 +99,22 @@ def _parsed(number: int, body: dict[str, Any]) -> Imported | Rejected:
 
 def _fault_of(event: wire.Event) -> RowFault | None:
     """Returns the reason for which a run would drop the event's texts, as far as it shows without a model."""
-    answers = [event.completion]
+    answers = [None if event.completion is None else signals.answer_of(event.completion).as_sent]
     if isinstance(event.signal, wire.Edit):
         answers.append(event.signal.text)
     elif isinstance(event.signal, wire.Preference):
         answers.append(event.signal.rejected)
     faults: Iterator[RowFault | None]
-    if isinstance(event.prompt, list):
-        prompt = [message.model_dump(exclude_none=True) for message in event.prompt]
-        faults = (fault_of(prompt, [{"role": "assistant", "content": text}]) for text in answers if text is not None)
+    prompt = signals.document(event)["prompt"]
+    if isinstance(prompt, str):
+        faults = (fault_of(prompt, text) for text in answers if text is not None)
     else:
-        faults = (fault_of(event.prompt, text) for text in answers if text is not None)
+        messages = (
+            {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+            for answer in answers
+            if answer is not None
+        )
+        faults = (fault_of(prompt, [message]) for message in messages)
     return next(filter(None, faults), None)
 
 

@@ -1,7 +1,8 @@
 """Converts a decoded line to the body of an event, or gives the reason why it has none. Pure.
 
 Shapes: rows of events with a `kind` (preference, rating, edit, implicit, flag), and the rows that TRL's trainers read:
-prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages.
+prompt, completion and label, or prompt, chosen and rejected; each text a string or chat messages. A row's `tools`, a
+list of JSON schemas or its JSON text, become a part of the prompt.
 """
 
 import hashlib
@@ -9,11 +10,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from thumbwheel.row_checks import RowFault, is_invisible, lost_in_message, lost_in_row
+from thumbwheel.row_checks import lost_in_row
 
+from app.feedback.importing.prompts_and_answers import (
+    Faulty,
+    Row,
+    answer_of,
+    is_visible,
+    messages_of,
+    prompt_of,
+    text_of,
+    with_tools,
+)
 from app.feedback.importing.recognition import origin_of
 
-Row = Mapping[str, Any]
 Body = dict[str, Any]
 
 #: The signal of an observed act. An act that did not happen is no signal: people read without copying.
@@ -28,15 +38,9 @@ FIELDS = frozenset(
     {
         "id", "event_id", "user_id", "timestamp", "source", "licence", "model", "never_train", "comment", "kind",
         "prompt", "completion", "label", "chosen", "rejected", "completions", "preferred", "rating", "rating_min",
-        "rating_max", "edit", "signal",
+        "rating_max", "edit", "signal", "tools",
     }
 )  # fmt: skip
-#: The names that ShareGPT gives to two of the roles.
-_ROLES = {"human": "user", "gpt": "assistant"}
-
-
-class Faulty(Exception):
-    """A row that cannot be imported."""
 
 
 class SaysNothing(Exception):
@@ -101,9 +105,9 @@ def _event(row: Row) -> Body:
     return {**body, **{name: as_text(body[name], name) for name in ids if name in body}}
 
 
-def completion_id_of(prompt: Any, text: str) -> str:
-    """Derives a completion id, which rows lack: votes on the same text for the same prompt share one completion."""
-    key = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
+def completion_id_of(prompt: Any, answer: Any) -> str:
+    """Derives a completion id, which rows lack: votes on the same answer to the same prompt share one completion."""
+    key = json.dumps([prompt, answer], sort_keys=True, separators=(",", ":"))
     return "imported-" + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -129,10 +133,10 @@ def _preference(row: Row) -> Body:
     if not isinstance(completions, list) or len(completions) != 2:
         raise Faulty("completions must be a list of two answers")
     if preferred is None:
-        return _preferred(_prompt(row), completions[0], completions[1], tie=True)
+        return _preferred(prompt_of(row), completions[0], completions[1], tie=True)
     if preferred not in (0, 1) or isinstance(preferred, bool | float):
         raise Faulty(f"preferred is {preferred!r}: must be 0, 1 or null")
-    return _preferred(_prompt(row), completions[preferred], completions[1 - preferred])
+    return _preferred(prompt_of(row), completions[preferred], completions[1 - preferred])
 
 
 def _pair(row: Row) -> Body:
@@ -141,7 +145,7 @@ def _pair(row: Row) -> Body:
             raise Faulty(f"{name} is missing")
     chosen, rejected = row["chosen"], row["rejected"]
     if "prompt" in row:
-        return _preferred(_prompt(row), chosen, rejected)
+        return _preferred(prompt_of(row), chosen, rejected)
     if not isinstance(chosen, list) or not isinstance(rejected, list):
         raise Faulty("prompt is missing")
     shared = 0
@@ -149,18 +153,18 @@ def _pair(row: Row) -> Body:
         shared += 1
     if shared == 0:
         raise Faulty("prompt is missing, and chosen and rejected share no first message")
-    return _preferred(_messages(chosen[:shared]), chosen[shared:], rejected[shared:])
+    return _preferred(with_tools(messages_of(chosen[:shared]), row), chosen[shared:], rejected[shared:])
 
 
 def _preferred(prompt: Any, chosen: Any, rejected: Any, *, tie: bool = False) -> Body:
     """Returns the body of a preference; an empty rejected answer, which cannot be trained on, is left out."""
-    if tie and not _is_visible(_text(chosen, "the first answer", empty=True)):
+    if tie and not is_visible(text_of(chosen, "the first answer", empty=True)):
         chosen, rejected = rejected, chosen
-    better, worse = _text(chosen, "the preferred answer"), _text(rejected, "the other answer", empty=True)
+    better, worse = answer_of(chosen, "the preferred answer"), text_of(rejected, "the other answer", empty=True)
     if better == worse:
         raise SaysNothing("both answers are the same text")
     signal: Body = {"kind": "preference", "rejected_completion_id": completion_id_of(prompt, worse)}
-    if _is_visible(worse):
+    if is_visible(worse):
         signal["rejected"] = worse
     if tie:
         signal["tie"] = True
@@ -175,8 +179,8 @@ def _rating(row: Row) -> Body:
 
 
 def _edit(row: Row) -> Body:
-    edited = _text(row.get("edit"), "edit")
-    if edited == _text(row.get("completion"), "completion"):
+    edited = text_of(row.get("edit"), "edit")
+    if edited == text_of(row.get("completion"), "completion"):
         return _body_of_row(row, {"kind": "accept"})
     return _body_of_row(row, {"kind": "edit", "text": edited})
 
@@ -205,10 +209,10 @@ _KINDS: Mapping[str, Callable[[Row], Body]] = {
 
 
 def _body_of_row(row: Row, signal: Body) -> Body:
-    return _body(_prompt(row), _text(row.get("completion"), "completion"), signal)
+    return _body(prompt_of(row), answer_of(row.get("completion"), "completion"), signal)
 
 
-def _body(prompt: Any, completion: str, signal: Body) -> Body:
+def _body(prompt: Any, completion: Any, signal: Body) -> Body:
     return {
         "completion_id": completion_id_of(prompt, completion),
         "prompt": prompt,
@@ -238,58 +242,3 @@ def _label(row: Row) -> bool:
     if not isinstance(label, bool):
         raise Faulty(f"label is {json.dumps(label)}: must be true or false")
     return label
-
-
-def _prompt(row: Row) -> Any:
-    prompt = row.get("prompt")
-    if prompt is None:
-        raise Faulty("prompt is missing")
-    return _messages(prompt) if isinstance(prompt, list) else prompt
-
-
-def _messages(prompt: list[Any]) -> list[Any]:
-    for number, message in enumerate(prompt):
-        if isinstance(message, dict) and message.get("tool_calls"):
-            raise Faulty(f"message {number} of the prompt calls a tool: only messages of text can be imported")
-        if isinstance(message, dict):
-            # The id of the call that a result answers is stored, as the API stores it.
-            _require_nothing_lost({name: message[name] for name in message if name != "tool_call_id"}, "prompt")
-    return [
-        {**message, "role": _ROLES.get(role, role)}
-        if isinstance(message, dict) and isinstance(role := message.get("role"), str)
-        else message
-        for message in prompt
-    ]
-
-
-def _text(answer: Any, name: str, *, empty: bool = False) -> str:
-    """Returns the text of an answer that is a string or one message of the assistant; `empty` permits an empty text."""
-    if answer is None:
-        raise Faulty(f"{name} is missing")
-    if isinstance(answer, list):
-        if (
-            len(answer) != 1
-            or not isinstance(answer[0], dict)
-            or _ROLES.get(str(role := answer[0].get("role")), role) != "assistant"
-        ):
-            raise Faulty(f"{name} must be a text or exactly one message of the assistant")
-        _require_nothing_lost(answer[0], name)
-        answer = answer[0].get("content")
-    if not isinstance(answer, str):
-        raise Faulty(f"{name} must be a text or exactly one message of the assistant with a text")
-    if empty and not _is_visible(answer):
-        return answer
-    if not answer.strip():
-        raise Faulty(f"{name} is empty")
-    if is_invisible(answer):
-        raise Faulty(f"{name}: {RowFault('invisible_answer').sentence}")
-    return answer
-
-
-def _is_visible(answer: str) -> bool:
-    return bool(answer.strip()) and not is_invisible(answer)
-
-
-def _require_nothing_lost(message: Row, name: str) -> None:
-    if (fault := lost_in_message(message)) is not None:
-        raise Faulty(f"{name}: {fault.sentence}")

@@ -44,7 +44,7 @@ TIMEOUT_SECONDS = 30.0
 TRIES = 5
 RETRY_SECONDS = 120.0
 
-Prompt = str | list[wire.Message]
+Prompt = str | list[wire.Message] | wire.ChatWithTools
 
 
 class Client:
@@ -113,7 +113,7 @@ class Client:
         signal: wire.Signal | Literal["up", "down"],
         *,
         prompt: Prompt | None = None,
-        completion: str | None = None,
+        completion: str | wire.Message | None = None,
         checkpoint_id: UUID | None = None,
         occurred_at: datetime | None = None,
         metadata: dict[str, JsonValue] | None = None,

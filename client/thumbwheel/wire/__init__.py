@@ -113,7 +113,7 @@ from thumbwheel.wire.projects import (
     StoredRecipeChoice,
     TriggerRules,
 )
-from thumbwheel.wire.prompts import FunctionCall, Message, Prompt, ToolCall
+from thumbwheel.wire.prompts import Answer, ChatWithTools, ContentPart, FunctionCall, Message, Prompt, ToolCall
 from thumbwheel.wire.quarantine import (
     NewQuarantineDecision,
     QuarantinedActor,
@@ -214,6 +214,7 @@ from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 __all__ = [
     "MAX_TEXT",
     "AdoptedGates",
+    "Answer",
     "AnyAssertion",
     "AnyRunEvent",
     "AnyWebhook",
@@ -237,6 +238,7 @@ __all__ = [
     "BatchItem",
     "BatchReceipt",
     "Certificate",
+    "ChatWithTools",
     "Checkpoint",
     "CheckpointWebhookData",
     "ClassCounts",
@@ -247,6 +249,7 @@ __all__ = [
     "Completion",
     "CompletionReceipt",
     "CompletionText",
+    "ContentPart",
     "CreatedKey",
     "CurrentRelease",
     "DecisionWebhookData",

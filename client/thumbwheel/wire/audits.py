@@ -83,7 +83,7 @@ class AuditItem(BaseModel):
 
     number: int
     completion_id: str
-    prompt: str | list[dict[str, Any]]
+    prompt: str | list[dict[str, Any]] | dict[str, Any]
     completion: str
     label: Label
     weight: float
