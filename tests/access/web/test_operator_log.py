@@ -20,8 +20,8 @@ def entries(api, **filters):
     return api.get("/v1/audit-log", params=filters).json()["items"]
 
 
-#: Operations that change something and are not listed: feedback and completions have a log of their own, a preview stores
-#: nothing.
+#: Operations that change something and are not listed: feedback and completions have a log of their own, and a preview
+#: stores nothing.
 NOT_LISTED = {
     "record_feedback", "record_feedback_batch", "register_completion", "create_vote_link", "revoke_vote_link",
     "preview_label_policy", "create_chat_completion", "create_text_completion",
