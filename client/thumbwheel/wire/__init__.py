@@ -64,6 +64,7 @@ from thumbwheel.wire.gates import (
     SuiteRule,
 )
 from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.policies import (
     EditRule,
@@ -243,6 +244,9 @@ __all__ = [
     "Completion",
     "CompletionReceipt",
     "CompletionText",
+    "CopiedCompletion",
+    "CopiedEvent",
+    "CopyReceipt",
     "CreatedKey",
     "CurrentRelease",
     "DecisionWebhookData",
@@ -287,6 +291,8 @@ __all__ = [
     "LabelTerm",
     "LearnedRelease",
     "LivePeriod",
+    "LogEnd",
+    "LogKind",
     "Lora",
     "Message",
     "Metadata",
