@@ -16,6 +16,7 @@ from app.cli.checkpoints import checkpoints
 from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.export_project import export
 from app.cli.gates import gates
 from app.cli.import_files import import_files
 from app.cli.keys import keys
@@ -72,7 +73,8 @@ app.command(short_help="Migrate the database to the newest tables.")(migrate)
 app.command(short_help="List files in the store that no row names.")(leftovers)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
-app.command("import", short_help="Send files of feedback.")(import_files)
+app.command("import", short_help="Send files of feedback, or an export.")(import_files)
+app.command(short_help="Write a project to a folder that import reads back.")(export)
 app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")
 app.add_typer(quarantine, name="quarantine")
