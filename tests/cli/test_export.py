@@ -23,8 +23,8 @@ LOG = ("events", "completions", "labels")
 def filled(cli: CommandLine, client: Client) -> Client:
     """A client of `acme`, which has a log with feedback of every kind, and settings that decide about its labels."""
     votes = [
-        {"event_id": f"v{number}", "completion_id": f"c{number}", "actor": f"user {number % 4}", "prompt": f"Q{number}?",
-         "completion": "Yes.", "signal": {"kind": "thumbs", "value": "up" if number % 3 else "down"}}
+        {"event_id": f"v{number}", "completion_id": f"c{number}", "actor": f"user {number % 4}", "prompt": "Q?",
+         "completion": f"{number}.", "signal": {"kind": "thumbs", "value": "up" if number % 3 else "down"}}
         for number in range(30)
     ]  # fmt: skip
     store("acme", [*votes, *OTHERS[:4]])
@@ -78,7 +78,8 @@ def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):
     assert cli("export", tmp_path / "out", "--only", "events,labels,ledger").code == 0
 
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
-    labels = {(row := json.loads(line))["completion_id"]: row for line in (tmp_path / "out" / "labels.jsonl").open()}
+    given = [json.loads(line) for line in (tmp_path / "out" / "labels.jsonl").read_text().splitlines()]
+    labels = {label["completion_id"]: label for label in given}
     listed = {event.event_id: event for event in filled.events.list()}
     for event in events:
         shown = wire.StoredEvent.model_validate({**event, "occurred_at": event["occurred_at"] or event["received_at"]})
@@ -87,7 +88,7 @@ def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):
         "completion_id": "c1", "checkpoint_id": None, "label": None, "weight": 0.0, "reason": "quarantined",
         "reasons": ["quarantined"], "never_train": False, "has_text": True,
     }  # fmt: skip
-    assert (labels["c2"]["label"], labels["c2"]["reason"]) == (True, "thumbs")
+    assert (labels["c2"]["label"], labels["c2"]["reason"]) == (True, "thumbs_up")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "events.jsonl", "labels.jsonl", "ledger.jsonl", "project.json", "manifest.json",
     }  # fmt: skip
