@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-export bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -47,6 +47,9 @@ bench-snapshot: venv ## the cost of a snapshot of a million events, against copy
 
 bench-lookups: venv ## the time of lookups in a log of a million events; QUICK=1 takes fewer events, NIGHTLY=1 also ten million
 	@$(PYTHON_VENV) -m benchmarks.lookups $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
+
+bench-export: venv ## the time and memory of an export of a million events, and of its import; QUICK=1 takes fewer events
+	@$(PYTHON_VENV) -m benchmarks.export $(if $(QUICK),--quick) $(ARGS)
 
 bench-evaluation: venv ## the time of an evaluation's samples against a training's, and our sampler against transformers.generate; QUICK=1 takes fewer prompts
 	@$(PYTHON_VENV) -m benchmarks.evaluation $(if $(QUICK),--quick) $(ARGS)

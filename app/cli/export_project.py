@@ -37,25 +37,14 @@ def export(
     """Write a project's events, completions, labels, snapshots, runs and ledger to a folder, as of now. The same
     command finishes an interrupted export.
     """
-    from app.cli.exports import folder as folders
-
     parts = _parts(only)
     with connected(project, tries=PATIENT_TRIES, timeout=TIMEOUT_SECONDS) as client:
-        begun = _begun(client, folder, form, parts)
         try:
-            rows = _write_parts(client, folder, begun)
+            manifest = _export(client, folder, form, parts)
         except OSError as error:
             raise Unavailable(
                 f"Cannot write to {folder}: {error}. Remove the cause and repeat the command.", code="folder_unusable"
             ) from error
-        _require_no_erasure(client, folder, begun)
-        manifest = folders.ExportManifest(
-            **begun.model_dump(),
-            server=f"thumbwheel-server {version('thumbwheel-server')}",
-            exported_at=datetime.now(UTC),
-            files=folders.files_in(folder, rows),
-        )
-        folders.finish(folder, manifest)
     _show(folder, manifest, as_json=as_json)
 
 
@@ -66,6 +55,23 @@ def _parts(only: str | None) -> list[Part]:
     if unknown:
         raise Invalid(f"--only: {unknown[0]!r} is none of {', '.join(Part)}.", code="invalid_part")
     return [part for part in Part if part.value in names]
+
+
+def _export(client: "Client", folder: Path, form: ExportFormat, parts: Sequence[Part]) -> "ExportManifest":
+    """Writes the export, or the rest of it."""
+    from app.cli.exports import folder as folders
+
+    begun = _begun(client, folder, form, parts)
+    rows = _write_parts(client, folder, begun)
+    _require_no_erasure(client, folder, begun)
+    manifest = folders.ExportManifest(
+        **begun.model_dump(),
+        server=f"thumbwheel-server {version('thumbwheel-server')}",
+        exported_at=datetime.now(UTC),
+        files=folders.files_in(folder, rows),
+    )
+    folders.finish(folder, manifest)
+    return manifest
 
 
 def _begun(client: "Client", folder: Path, form: ExportFormat, parts: Sequence[Part]) -> "ExportBegun":

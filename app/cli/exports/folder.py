@@ -121,7 +121,9 @@ def manifest_of(folder: Path) -> ExportManifest:
 
 def require_whole(folder: Path, manifest: ExportManifest, name: str) -> Path:
     """Returns the path of a file of the export once its hash is verified. Raises `Invalid` for a damaged one."""
-    path, expected = folder / name, manifest.files[name]
+    path, expected = folder / name, manifest.files.get(name)
+    if expected is None:
+        raise Invalid(f"{folder / MANIFEST} does not name {name}: export the project again.", code="export_damaged")
     try:
         actual = sha256_of(path)
     except OSError as error:

@@ -1,0 +1,110 @@
+"""`make bench-export`: an export of a log of a million events, and its import into another project, without any other
+load.
+
+Progress goes to stderr; a table and, in the last line, all figures as one JSON object go to stdout. A whole run also
+writes them to benchmarks/results.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from thumbwheel import wire
+
+from app.access import service as access
+from app.database import transaction
+from app.project_setup import service as project_setup
+from benchmarks.ingest.servers import OURS, Served, backend, serving
+from benchmarks.labels.logs import fill
+from benchmarks.lookups.project import register_ids, settle
+from benchmarks.machine import described
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "export.json"
+FEW, MILLION = 100_000, 1_000_000
+PROJECT, COPY = "exported", "copy"
+WORK: dict[str, Sequence[str]] = {
+    "events": ("export", "{folder}/events", "--only", "events,completions"),
+    "labels": ("export", "{folder}/labels", "--only", "labels"),
+    "parquet": ("export", "{folder}/parquet", "--only", "events", "--format", "parquet"),
+    "import": ("import", "{folder}/events", "--project", COPY),
+}
+
+
+def prepare(database_url: str, events: int) -> str:
+    """Fills a project's log, makes an empty project, and returns an admin key."""
+    with transaction() as session:
+        for project in (PROJECT, COPY):
+            project_setup.create(session, wire.NewProject(project=project, base_model="/models/base", suites=[]))
+        secret = access.create_key(session, wire.NewKey(name="admin", scopes=["admin"]), within=None).secret
+    fill(database_url, PROJECT, events)
+    register_ids(database_url)
+    settle(database_url)
+    return secret
+
+
+def measure(api: Served, environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
+    """Runs a command; returns its seconds, and the peak of memory of it and of the server, in megabytes."""
+    Path(f"/proc/{api.process.pid}/clear_refs").write_text("5")  # the peak begins anew
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "app.cli.main", *arguments]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed")
+    return {
+        "seconds": time.perf_counter() - began,
+        "client_mb": usage.ru_maxrss / 1024,
+        "server_mb": _peak_kilobytes(api.process.pid) / 1024,
+    }
+
+
+def _peak_kilobytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description="Measures exports.")
+    parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events; writes no results")
+    options = parser.parse_args(arguments)
+    events = FEW if options.quick else MILLION
+    console = Console(stderr=True)
+    figures: dict[str, Any] = {}
+    table = Table("", "seconds", "client, MB", "server, MB", title=f"{events:,} events", title_justify="left")
+    with backend() as servers, TemporaryDirectory() as folder:
+        os.environ |= servers.environment
+        console.print(f"writing {events:,} events", highlight=False)
+        # In a process of its own, as the settings of a process never change.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+            secret = processes.submit(prepare, servers.database.url, events).result()
+        with serving(OURS, servers.environment) as api:
+            of_client = {"THUMBWHEEL_URL": api.url, "THUMBWHEEL_API_KEY": secret, "THUMBWHEEL_PROJECT": PROJECT}
+            for name, command in WORK.items():
+                filled = [argument.format(folder=folder) for argument in command]
+                result = measure(api, servers.environment | of_client, filled)
+                console.print(f"{name}: {result['seconds']:.1f} s", highlight=False)
+                table.add_row(name, *(f"{value:,.1f}" for value in result.values()))
+                figures |= {f"{name}_{unit}": round(value, 1) for unit, value in result.items()}
+        figures["events_gb"] = round((Path(folder) / "events" / "events.jsonl").stat().st_size / 1e9, 3)
+    document = {"events": events, **figures, "machine": described("fastapi", "sqlalchemy")}
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if not options.quick:
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    print(json.dumps(document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
