@@ -95,6 +95,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "erasure_id": str(uuid4()),
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
+        "kind": "events",
     }
     store_chats_and_edits()
     return ids

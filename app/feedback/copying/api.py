@@ -16,7 +16,6 @@ router = APIRouter(tags=["feedback"])
 LOG_PATH = "/v1/log"
 
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
-Position = Annotated[int, Query(ge=0, le=MAX_INT8)]
 _LINES = "application/x-ndjson"
 _TEXT = {"schema": {"type": "string", "description": "a row a line"}}
 
@@ -51,8 +50,10 @@ def read_log(
     session: Transaction,
     at: Reader,
     kind: wire.LogKind,
-    until: Annotated[Position, Query(description="the watermark")],
-    after: Annotated[Position, Query(description="the position of the last row that was read; 0 at first")] = 0,
+    until: Annotated[
+        int | None, Query(ge=0, le=MAX_INT8, description="the watermark; unset: the log's end now")
+    ] = None,
+    after: Annotated[int, Query(ge=0, le=MAX_INT8, description="the position of the last row that was read")] = 0,
 ) -> Response:
     """Returns the next rows as JSON lines, up to 5,000 or 8 MiB; none after the last one. A row is an event, or a
     registered completion, as it was stored: `occurred_at` is null if none was sent."""

@@ -17,7 +17,7 @@ from app.errors import Conflict, Fault, Faults, Invalid
 from app.feedback import service as feedback
 from app.feedback import signals
 from app.feedback.copying import store
-from app.feedback.copying.store import Place
+from app.feedback.copying.store import LogPlace
 from app.feedback.ingest.entries import completion_entry, event_entry
 from app.projects import service as projects
 from app.web import json_limits
@@ -41,10 +41,13 @@ def end(session: Session, project: str) -> wire.LogEnd:
     return wire.LogEnd(watermark=feedback.watermark(session, project), erasures=erasures)
 
 
-def page(session: Session, project: str, table: wire.LogKind, *, after: int, until: int, compress: bool) -> bytes:
-    """Returns the rows after position `after` up to the watermark `until` as JSON lines, in the order of the log:
-    the first `PAGE_ROWS`, fewer if they are long, none at the end."""
-    lines = store.lines(session, project, table, after=after, until=until, limit=PAGE_ROWS, size=PAGE_BYTES)
+def page(
+    session: Session, project: str, table: wire.LogKind, *, after: int, until: int | None, compress: bool
+) -> bytes:
+    """Returns the rows after position `after` up to the watermark `until` (None: the log's end) as JSON lines, in the
+    order of the log: the first `PAGE_ROWS`, fewer if they are long, none at the end."""
+    last = feedback.watermark(session, project) if until is None else until
+    lines = store.lines(session, project, table, after=after, until=last, limit=PAGE_ROWS, size=PAGE_BYTES)
     content = "".join(f"{line}\n" for line in lines).encode()
     return gzip.compress(content, GZIP_LEVEL) if compress else content
 
@@ -145,8 +148,8 @@ def _new(session: Session, project: str, table: wire.LogKind, rows: Mapping[str,
     return new
 
 
-def _place(row: Copied) -> Place:
-    return Place(row.position, row.received_at)
+def _place(row: Copied) -> LogPlace:
+    return LogPlace(row.position, row.received_at)
 
 
 def _make_months(session: Session, rows: Sequence[Copied]) -> None:

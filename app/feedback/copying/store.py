@@ -73,7 +73,7 @@ def lines(
     return list(session.scalars(_PAGES[table], values))
 
 
-class Place(NamedTuple):
+class LogPlace(NamedTuple):
     """The place of a row in the log."""
 
     position: int
@@ -85,14 +85,14 @@ def lock(session: Session, project: str) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(project)})
 
 
-def places(session: Session, project: str, table: wire.LogKind, ids: Collection[str]) -> dict[str, Place]:
+def places(session: Session, project: str, table: wire.LogKind, ids: Collection[str]) -> dict[str, LogPlace]:
     """Returns the places of the events, or registered completions, with these ids, also of erased events."""
     source, name = {"events": ("event_ids", "event_id"), "completions": ("completions", "completion_id")}[table]
     rows = session.execute(
         text(f"SELECT {name}, position, received_at FROM {source} WHERE project_id = :project AND {name} = ANY(:ids)"),  # noqa: S608
         {"project": project, "ids": list(ids)},
     )
-    return {own_id: Place(position, received_at) for own_id, position, received_at in rows}
+    return {own_id: LogPlace(position, received_at) for own_id, position, received_at in rows}
 
 
 def erased(session: Session, project: str, actors: Sequence[str]) -> set[str]:
@@ -141,12 +141,12 @@ _INSERT_COMPLETIONS = text("""
 """)
 
 
-def insert_events(session: Session, rows: Sequence[EventRow], at: Sequence[Place]) -> None:
+def insert_events(session: Session, rows: Sequence[EventRow], at: Sequence[LogPlace]) -> None:
     """Inserts events at these places. The caller holds the log's lock, and has seen that ids and places are free."""
     session.execute(_INSERT_EVENTS, _columns(rows, at))
 
 
-def insert_completions(session: Session, rows: Sequence[CompletionRow], at: Sequence[Place]) -> None:
+def insert_completions(session: Session, rows: Sequence[CompletionRow], at: Sequence[LogPlace]) -> None:
     """Registers completions at these places, as `insert_events` does."""
     session.execute(_INSERT_COMPLETIONS, _columns(rows, at))
 
@@ -165,7 +165,7 @@ def has_rows_without_month(session: Session, start: datetime, end: datetime) -> 
     return bool(session.execute(query, {"start": start, "end": end}).scalar_one())
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], at: Sequence[Place]) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[tuple[Any, ...]], at: Sequence[LogPlace]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
         f"c{number}": list(column) for number, column in enumerate(zip(*rows, strict=True))
     }
