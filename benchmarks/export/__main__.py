@@ -20,37 +20,19 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from thumbwheel import wire
 
-from app.access import service as access
-from app.database import transaction
-from app.project_setup import service as project_setup
+from benchmarks.export.project import COPY, PROJECT, prepare
 from benchmarks.ingest.servers import OURS, Served, backend, serving
-from benchmarks.labels.logs import fill
-from benchmarks.lookups.project import register_ids, settle
 from benchmarks.machine import described
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "export.json"
 FEW, MILLION = 100_000, 1_000_000
-PROJECT, COPY = "exported", "copy"
 WORK: dict[str, Sequence[str]] = {
     "events": ("export", "{folder}/events", "--only", "events,completions"),
     "labels": ("export", "{folder}/labels", "--only", "labels"),
     "parquet": ("export", "{folder}/parquet", "--only", "events", "--format", "parquet"),
     "import": ("import", "{folder}/events", "--project", COPY),
 }
-
-
-def prepare(database_url: str, events: int) -> str:
-    """Fills a project's log, makes an empty project, and returns an admin key."""
-    with transaction() as session:
-        for project in (PROJECT, COPY):
-            project_setup.create(session, wire.NewProject(project=project, base_model="/models/base", suites=[]))
-        secret = access.create_key(session, wire.NewKey(name="admin", scopes=["admin"]), within=None).secret
-    fill(database_url, PROJECT, events)
-    register_ids(database_url)
-    settle(database_url)
-    return secret
 
 
 def measure(api: Served, environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
@@ -78,8 +60,9 @@ def _peak_kilobytes(pid: int) -> int:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description="Measures exports.")
     parser.add_argument("--quick", action="store_true", help=f"{FEW:,} events; writes no results")
+    parser.add_argument("--events", type=int, help="this number of events; writes no results")
     options = parser.parse_args(arguments)
-    events = FEW if options.quick else MILLION
+    events = options.events or (FEW if options.quick else MILLION)
     console = Console(stderr=True)
     figures: dict[str, Any] = {}
     table = Table("", "seconds", "client, MB", "server, MB", title=f"{events:,} events", title_justify="left")
@@ -100,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         figures["events_gb"] = round((Path(folder) / "events" / "events.jsonl").stat().st_size / 1e9, 3)
     document = {"events": events, **figures, "machine": described("fastapi", "sqlalchemy")}
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    if not options.quick:
+    if events == MILLION:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document))
     return 0
