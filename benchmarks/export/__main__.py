@@ -41,20 +41,20 @@ def measure(api: Served, environment: Mapping[str, str], arguments: Sequence[str
     began = time.perf_counter()
     command = [sys.executable, "-m", "app.cli.main", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    of_client = 0.0
+    while process.poll() is None:
+        of_client = max(of_client, _peak_megabytes(process.pid))
+        time.sleep(0.05)
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} failed")
-    return {
-        "seconds": time.perf_counter() - began,
-        "client_mb": usage.ru_maxrss / 1024,
-        "server_mb": _peak_kilobytes(api.process.pid) / 1024,
-    }
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "client_mb": of_client, "server_mb": _peak_megabytes(api.process.pid)}
 
 
-def _peak_kilobytes(pid: int) -> int:
+def _peak_megabytes(pid: int) -> float:
+    """Returns the peak of a process's memory; 0 for one that has ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def main(arguments: Sequence[str]) -> int:
