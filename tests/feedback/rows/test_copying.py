@@ -75,13 +75,14 @@ def labels_of(project: str) -> bytes:
     return gzip.decompress(file.getvalue())
 
 
-def snapshot_of(folder: Path) -> str:
+def snapshot_of(folder: Path, live: int = 1) -> dict[str, str]:
+    """Returns the hashes of a new snapshot's files. `live`: the checkpoint that is live, in numbers."""
     with transaction() as session:
         built = snapshots.build(
             session, DESK, wire.SnapshotRules(minimum_per_class=20), "kto", watermark=EVENTS + 8, seed=1,
-            shipped_checkpoint_id=UUID(int=1), folder=folder,
+            shipped_checkpoint_id=UUID(int=live), folder=folder,
         )  # fmt: skip
-    return built.files["manifest.json"]
+    return built.files
 
 
 def test_a_copied_log_has_the_rows_labels_and_snapshot_of_the_log(
@@ -89,7 +90,7 @@ def test_a_copied_log_has_the_rows_labels_and_snapshot_of_the_log(
 ):
     monkeypatch.setattr(copying, "PAGE_ROWS", 250)
     fill_log(database)
-    lines, labels, sha256 = lines_of(DESK), labels_of(DESK), snapshot_of(tmp_path / "first")
+    lines, labels, files = lines_of(DESK), labels_of(DESK), snapshot_of(tmp_path / "first")
     assert len(lines) == EVENTS + 7
     empty()
     make_project()
@@ -101,7 +102,9 @@ def test_a_copied_log_has_the_rows_labels_and_snapshot_of_the_log(
 
     assert lines_of(DESK) == lines_of("other") == lines
     assert labels_of(DESK) == labels_of("other") == labels
-    assert snapshot_of(tmp_path / "second") == sha256
+    assert snapshot_of(tmp_path / "second") == files
+    of_another = snapshot_of(tmp_path / "third", live=2)
+    assert {name for name in files if of_another[name] != files[name]} == {"manifest.json", "card.md"}
 
 
 def test_rows_that_are_there_are_replayed_and_the_log_goes_on_behind_them(database: str, empty: Callable[[], None]):
