@@ -185,6 +185,19 @@ def test_a_project_with_other_feedback_and_a_key_without_rights_are_refused(cli,
     assert "--settings needs" in cli.refused("import", tmp_path / "out" / "events.jsonl", "--settings")
 
 
+def test_a_row_that_the_server_refuses_is_named_by_its_position(cli, filled, tmp_path, monkeypatch):
+    cli("export", tmp_path / "out", "--only", "events,completions")
+    new_project(filled, "other")
+    monkeypatch.setattr(copy_in, "BATCH_ROWS", 10)
+    monkeypatch.setattr(copy_in, "require_whole", lambda folder, _, name: folder / name)
+    path = tmp_path / "out" / "events.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"user 3"', b'""', 1))
+
+    line = cli.refused("import", tmp_path / "out", "--project", "other")
+
+    assert "at positions 1 to 10, in their order: Line 4 is no row of a log: /3/actor" in line
+
+
 def test_the_tables_name_what_was_written_and_stored(cli, filled, tmp_path):
     shown = on_a_screen(cli, "export", tmp_path / "out")
     assert "events.jsonl" in shown

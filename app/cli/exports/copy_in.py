@@ -1,6 +1,6 @@
 """Copies the log of an export into a project, and on request the settings that labels and runs depend on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from app.cli.exports.project_settings import ExportedSettings, restore
 from app.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
-    from thumbwheel import Client
+    from thumbwheel import Client, wire
 
 #: The largest number of rows and bytes that one request sends.
 BATCH_ROWS, BATCH_BYTES = 2000, 8 * 1024 * 1024
@@ -56,7 +56,7 @@ def copy_in(
         if client is None:
             outcome.stored += len(batch)
         else:
-            receipt = client.log.copy_in(b"\n".join(batch))
+            receipt = _sent(client, folder, batch)
             outcome.stored += receipt.stored
             outcome.replayed += receipt.replayed
             outcome.erased += receipt.erased
@@ -94,14 +94,30 @@ def _rest(
         yield line
 
 
-def _batches(lines: Iterator[LogLine]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
+def _sent(client: "Client", folder: Path, batch: Sequence[LogLine]) -> "wire.CopyReceipt":
+    """Sends rows. Raises `Invalid`, which names their positions, if the server reads one of them as faulty."""
+    from thumbwheel import ApiError
+
+    try:
+        return client.log.copy_in(b"\n".join(line.text for line in batch))
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        raise Invalid(
+            f"{folder}: of the rows at positions {batch[0].position} to {batch[-1].position}, in their order: "
+            f"{error.message} All rows before them are imported.",
+            code="export_damaged",
+        ) from error
+
+
+def _batches(lines: Iterator[LogLine]) -> Iterator[list[LogLine]]:
+    batch: list[LogLine] = []
     size = 0
     for line in lines:
         if batch and (len(batch) == BATCH_ROWS or size + len(line.text) > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(line.text)
+        batch.append(line)
         size += len(line.text)
     if batch:
         yield batch
