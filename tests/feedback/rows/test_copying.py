@@ -104,7 +104,7 @@ def test_a_copied_log_has_the_rows_labels_and_snapshot_of_the_log(
     assert labels_of(DESK) == labels_of("other") == labels
     assert snapshot_of(tmp_path / "second") == files
     of_another = snapshot_of(tmp_path / "third", live=2)
-    assert {name for name in files if of_another[name] != files[name]} == {"manifest.json", "card.md"}
+    assert {name for name in files if of_another[name] != files[name]} == {"manifest.json"}
 
 
 def test_rows_that_are_there_are_replayed_and_the_log_goes_on_behind_them(database: str, empty: Callable[[], None]):
