@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
+from app.cli.import_export import import_export
 from app.cli.listing import as_table, console, print_json
 from app.cli.progress_bars import progress_bar
 
@@ -90,15 +91,21 @@ def import_files(
     rejects: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File for the numbers of rejected lines.")
     ] = None,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Of an export: restore policy, gates, suites and other settings, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send files of feedback: events, or rows in TRL's formats. Sending a file again stores nothing twice.
+    """Send files of feedback: events, rows in TRL's formats, or the folder of an export. Sending a file again stores
+    nothing twice.
 
     Exit codes: 0 if no line was rejected; 1 if some were; 2 if no line was understood, a file cannot be read or the
     command is used incorrectly.
     """
     from app.feedback import importing
 
+    if import_export(files, project, dry_run=dry_run, with_settings=settings, as_json=as_json):
+        return
     with TemporaryDirectory() as folder:
         paths = [_stdin_in(Path(folder)) if str(path) == "-" else path for path in files]
         # Every file is read before any event is sent: a truncated one is refused as a whole, and the bar has a total.
