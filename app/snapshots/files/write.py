@@ -4,7 +4,7 @@ The caller writes them into a temporary folder that is flushed and renamed, so a
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,15 @@ from app.durable import flush, sha256_of
 from app.prefetch import ahead
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.files.card import card
+from app.snapshots.files.index_tables import ids_at, member_tables, pair_tables, row_ids
 from app.snapshots.files.kept_column import KeptColumn, KeptFigures
 from app.snapshots.files.message_columns import MESSAGES, TOOLS, tools_text
 from app.snapshots.files.parquet import (
-    AT_ONCE,
     CARD,
     GROUP,
     MANIFEST,
     MEMBERS,
-    MEMBERS_SCHEMA,
     PAIRS,
-    PAIRS_SCHEMA,
-    in_order,
     parquet,
     shard_schema,
     write_members,
@@ -41,7 +38,6 @@ from app.snapshots.files.parquet import (
 from app.snapshots.leakage.containment import Answers
 from app.snapshots.prompts.split import Split
 from app.snapshots.selection.candidates import Candidates, KeptSpans
-from app.snapshots.selection.pairs import SOURCES
 from app.snapshots.selection.selected_rows import FORMATS, SPLITS, Format, Selection
 from app.spill.arrays import SpilledColumns
 from app.spill.texts import SpilledTexts, strings
@@ -77,8 +73,8 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
         entry = {"path": path.name, "split": split, "format": kind, "rows": len(which), "sha256": sha256_of(path)}
         shards[labelled].append(entry)
         places.append((path.name, which if labelled else which + np.int32(labelled_rows)))
-    write_pairs(folder / PAIRS, _pair_tables(selection, places))
-    write_members(folder / MEMBERS, _members(selection, candidates, places))
+    write_pairs(folder / PAIRS, pair_tables(selection, places))
+    write_members(folder / MEMBERS, member_tables(selection, candidates, places))
     return {
         "shards": shards[True],
         "pairs": {
@@ -119,40 +115,6 @@ def counts_of(tally: ClassTally) -> dict[str, float]:
         "weight_desirable": tally.weight_desirable,
         "weight_undesirable": tally.weight_undesirable,
     }
-
-
-def _pair_tables(selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]) -> Iterator[pa.Table]:
-    """Yields tables for `write_pairs`, ordered by the chosen row's shard. `places`: the name and rows of each shard."""
-    pairs = selection.pairs
-    shard, number = _placed(selection, places)
-    names = pa.array([name for name, _ in places], pa.string())
-    sources = pa.array(SOURCES, pa.string())
-    order = np.argsort(shard[pairs.chosen], kind="stable")
-    for start in range(0, len(order), AT_ONCE):
-        part = order[start : start + AT_ONCE]
-        chosen, rejected, votes = pairs.chosen[part], pairs.rejected[part], pairs.votes[part]
-        yield pa.table(
-            [
-                names.take(pa.array(shard[chosen])),
-                number[chosen].astype(np.int64),
-                names.take(pa.array(shard[rejected])),
-                number[rejected].astype(np.int64),
-                sources.take(pa.array(pairs.source[part])),
-                *(votes[:, side] for side in range(3)),
-            ],
-            schema=PAIRS_SCHEMA,
-        )
-
-
-def _placed(
-    selection: Selection, places: Sequence[tuple[str, NDArray[np.int32]]]
-) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Returns the shard of each row, as an index in `places`, and the row's index in the shard."""
-    rows = len(selection.candidate) + len(selection.for_pairs.candidate)
-    shard, number = np.full(rows, -1, dtype=np.int8), np.empty(rows, dtype=np.int32)
-    for index, (_, which) in enumerate(places):
-        shard[which], number[which] = index, np.arange(len(which), dtype=np.int32)
-    return shard, number
 
 
 def _positions(selection: Selection) -> NDArray[np.int32]:
@@ -270,7 +232,7 @@ class _Rows:
                 pa.array(of("label")) if self._labelled else pa.nulls(len(prompts), pa.bool_()),
                 pa.array(of("weight")),
                 self._reasons.take(pa.array(of("reason"))),
-                _row_ids(_ids_at(self._ids, of("completion")), of("edit")),
+                row_ids(ids_at(self._ids, of("completion")), of("edit")),
                 self._checkpoints.take(pa.array(of("checkpoint"))),
                 pa.array(of("moment")).cast(pa.timestamp("us", "UTC")),
                 pa.array(of("position")),
@@ -294,39 +256,6 @@ class _Rows:
         return pa.array(answers, self.schema.field("completion").type)
 
 
-def _members(
-    selection: Selection, candidates: Candidates, shards: Sequence[tuple[str, NDArray[np.int32]]]
-) -> Iterator[pa.Table]:
-    """Yields tables for `write_members`, each of some thousand candidates."""
-    shard, number = _placed(selection, shards)
-    every = np.concatenate([selection.candidate, selection.for_pairs.candidate])
-    names = pa.array([path for path, _ in shards], pa.string())
-    candidate, row = selection.cluster
-    completion, edit = candidates.completion, candidates.edit
-    rank = candidates.rank[completion[candidate]]
-    order = np.argsort(rank, kind="stable").astype(np.int32)
-    rank = rank[order]
-    ids = candidates.ids
-    start = 0
-    while start < len(order):
-        # A part ends at the end of a completion, so that sorted parts are sorted as a whole.
-        last = min(start + AT_ONCE, len(order)) - 1
-        end = int(np.searchsorted(rank, rank[last], side="right"))
-        part = order[start:end]
-        of_row = every[row[part]]
-        table = pa.table(
-            [
-                _ids_at(ids, completion[candidate[part]]),
-                _row_ids(_ids_at(ids, completion[of_row]), edit[of_row]),
-                names.take(pa.array(shard[row[part]])),
-                pa.array(number[row[part]].astype(np.int64)),
-            ],
-            schema=MEMBERS_SCHEMA,
-        )
-        yield in_order(table)
-        start = end
-
-
 def _reasons(selection: Selection, candidates: Candidates) -> dict[Split, dict[str, int]]:
     """Returns the number of rows of each split by reason."""
     reason = candidates.reason[selection.candidate]
@@ -336,16 +265,6 @@ def _reasons(selection: Selection, candidates: Candidates) -> dict[Split, dict[s
         named = zip(candidates.reasons, counted.tolist(), strict=True)
         by_split[split] = dict(sorted((name, count) for name, count in named if count))
     return by_split
-
-
-def _ids_at(ids: pa.Array, completion: NDArray[np.int32]) -> pa.Array:
-    return ids.take(pa.array(completion)).cast(pa.string())
-
-
-def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
-    """Returns the ids of rows: the completion's id, and for an edited text also its hash."""
-    written = pa.array([f"#edit:{hashed:016x}" if hashed else "" for hashed in edit.tolist()], pa.string())
-    return pc.binary_join_element_wise(ids, written, "")
 
 
 def _plain_answers(completions: pa.Array) -> pa.Array:
