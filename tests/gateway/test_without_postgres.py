@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
 from app import services, settings
 from app.cli.main import app as cli
@@ -126,7 +125,7 @@ def test_the_command_becomes_the_server_of_the_gateway(database, monkeypatch):
     became = []
     monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
 
-    assert CliRunner().invoke(cli, ["gateway", "--host", "127.0.0.1", "--port", "0"]).exit_code == 0
+    cli(["gateway", "--host", "127.0.0.1", "--port", "0"], standalone_mode=False)
 
     [command] = became
     assert command[1:3] == ["-m", "app.server"]
