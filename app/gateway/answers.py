@@ -4,56 +4,12 @@ A caller sees the completion id and the project's name in place of the server's 
 nor usage unless it asked for them.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from thumbwheel.wire.feedback import MAX_TOKENS
-from thumbwheel.wire.values import MAX_TEXT
 
+from app.gateway.outputs import BESIDE_THE_TEXT, WrittenOutput
 from app.gateway.requests import OpenAIRequest, choice_id
-
-#: Texts of a choice that the completion has no place for: its tokens are not those of the text alone.
-OTHER_TEXTS = ("reasoning", "reasoning_content", "refusal")
-CALLS = ("tool_calls", "function_call")
-
-
-@dataclass
-class WrittenOutput:
-    """The text and the tokens of one choice. `unfit`: why it cannot be registered."""
-
-    parts: list[str] = field(default_factory=list)
-    characters: int = 0
-    token_ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    finish_reason: str | None = None
-    beside_the_text: bool = False
-    unfit: str | None = None
-
-    @property
-    def text(self) -> str:
-        return "".join(self.parts)
-
-    def add_text(self, text: Any) -> None:
-        if isinstance(text, str) and text and self.unfit is None:
-            self.characters += len(text)
-            if self.characters > MAX_TEXT:
-                self.unfit = "too_large"
-                self.parts.clear()
-            else:
-                self.parts.append(text)
-
-    def add_tokens(self, token_ids: Any, log_probs: Any) -> None:
-        if isinstance(token_ids, list):
-            self.token_ids += token_ids
-        if log_probs:
-            self.log_probs += log_probs
-        if max(len(self.token_ids), len(self.log_probs)) > MAX_TOKENS:
-            self.forget_tokens()
-            self.beside_the_text = True
-
-    def forget_tokens(self) -> None:
-        self.token_ids, self.log_probs = [], []
 
 
 class GatewayAnswer:
@@ -107,13 +63,15 @@ class GatewayAnswer:
     def outputs(self) -> dict[int, WrittenOutput]:
         """Returns what was written, by the number of the choice.
 
-        Token ids and log-probs that do not cover exactly the tokens of the text are left out.
+        Token ids and log-probs that do not cover exactly the tokens that the model wrote are left out. Parsers of
+        reasoning and tool calls may swallow tokens, so what they took apart needs the server's own count.
         """
         tokens = sum(len(output.token_ids) for output in self._outputs.values())
-        complete = self._completion_tokens is None or self._completion_tokens == tokens
+        counted = self._completion_tokens
         for output in self._outputs.values():
+            complete = counted == tokens or (counted is None and not output.beside_the_text)
             one_to_one = output.token_ids and len(output.log_probs) in (0, len(output.token_ids))
-            if not complete or not one_to_one or output.beside_the_text:
+            if not (complete and one_to_one and self._request.shows_reasoning) or output.too_many_tokens:
                 output.forget_tokens()
         return self._outputs
 
@@ -147,12 +105,9 @@ class GatewayAnswer:
             return
         output.add_text(message.get("content"))
         for name, value in message.items():
-            if not value:
-                continue
-            if name in CALLS:
-                output.unfit = "unsupported_content"
-            elif name in OTHER_TEXTS:
-                output.beside_the_text = True
+            if value and name in BESIDE_THE_TEXT:
+                output.add_beside(message)
+                return
 
 
 def _log_probs(log_probs: Any) -> list[float]:

@@ -23,7 +23,7 @@ NOT_SENT = frozenset({"metadata", "store", "user", "safety_identifier", "lora_pa
 SAMPLING = (
     "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "stop",
     "stop_token_ids", "presence_penalty", "frequency_penalty", "repetition_penalty", "n", "best_of", "ignore_eos",
-    "reasoning_effort", "chat_template_kwargs",
+    "reasoning_effort", "chat_template_kwargs", "tool_choice", "parallel_tool_calls",
 )  # fmt: skip
 
 _NAME: TypeAdapter[str] = TypeAdapter(wire.Name)
@@ -70,6 +70,11 @@ class OpenAIRequest:
     def wants_usage(self) -> bool:
         options = self.body.get("stream_options")
         return not self.stream or (isinstance(options, dict) and bool(options.get("include_usage")))
+
+    @property
+    def shows_reasoning(self) -> bool:
+        """Returns whether the answer has the reasoning that the model writes: vLLM leaves it out if asked to."""
+        return self.body.get("include_reasoning") is not False
 
     @property
     def metadata(self) -> Any:

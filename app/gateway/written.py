@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 from thumbwheel import wire
+from thumbwheel.chat_messages import UnreadableMessage, normal_message
 
-from app.gateway.answers import WrittenOutput
+from app.gateway.outputs import WrittenOutput
 from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import OpenAIRequest
 
@@ -27,7 +28,7 @@ class Unregistrable(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class WrittenCompletion:
-    """The text that a target wrote for a choice, with all that is registered with it.
+    """The answer that a target wrote for a choice, with all that is registered with it.
 
     ended  why the answer ended before its end: client_closed, target_cut, shutdown; None if it did not
     """
@@ -48,15 +49,17 @@ class WrittenCompletion:
         output, request = self.output, self.request
         if output.unfit is not None:
             raise Unregistrable(output.unfit)
-        if not output.text.strip():
+        if output.empty:
             raise Unregistrable("empty")
+        if output.calls:
+            self._require_whole_calls()
         try:
             prompt = prompt_of(request.body, self.index, request.n, chat=request.chat)
         except NotStorable:
             raise Unregistrable("unsupported_content") from None
         fields = {
             "prompt": prompt,
-            "completion": output.text,
+            "completion": output.answer(),
             "checkpoint_id": self.checkpoint_id,
             "conversation_id": request.conversation_id,
             "sampling": {
@@ -75,6 +78,19 @@ class WrittenCompletion:
                 return self._without_tokens(fields)
             raise Unregistrable(_reason(error)) from error
 
+    def _require_whole_calls(self) -> None:
+        """Raises `Unregistrable` if the arguments of a call are not a JSON object, as after a cut in the middle."""
+        *_, last = sorted(self.output.calls)
+        cut = self.ended is not None or self.output.finish_reason == "length"
+        if cut and not self.output.calls[last].arguments:  # else an empty text is a call without arguments
+            raise Unregistrable("broken_call")
+        answer = self.output.answer()
+        assert isinstance(answer, dict)
+        try:
+            normal_message(answer)
+        except UnreadableMessage:
+            raise Unregistrable("broken_call") from None
+
     def _without_tokens(self, fields: dict[str, Any]) -> wire.Completion:
         try:
             return _validated(fields)
@@ -84,7 +100,8 @@ class WrittenCompletion:
 
 def size_of(request_bytes: int, output: WrittenOutput) -> int:
     """Returns about the number of bytes that a waiting registration takes."""
-    return OTHER_BYTES + 4 * request_bytes + 4 * output.characters + TOKEN_BYTES * len(output.token_ids)
+    characters = output.characters + output.reasoning_characters
+    return OTHER_BYTES + 4 * request_bytes + 4 * characters + TOKEN_BYTES * len(output.token_ids)
 
 
 def _validated(fields: dict[str, Any]) -> wire.Completion:

@@ -28,6 +28,8 @@ from tests.gateway.openai_server import ModelServer, model_server
 
 #: What a worker writes of a target that serves a checkpoint.
 SEEN = {"kind": "adapter", "digest": "d", "name": "n", "folder": "/f", "path": "/f"}
+#: One client for all requests, as each new one reads the certificates of the machine; a connection for each.
+HTTP = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @dataclass
@@ -47,10 +49,10 @@ class Served:
     def post(self, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.key}", **body.pop("headers", {})}
         asked = {"model": DESK, "messages": [{"role": "user", "content": "Where is it?"}], **body}
-        return httpx.post(f"{self.url}{path}", json=asked, headers=headers, timeout=30)
+        return HTTP.post(f"{self.url}{path}", json=asked, headers=headers)
 
     def figures(self) -> dict[str, Any]:
-        answer = httpx.get(f"{self.url}/v1/gateway", headers={"Authorization": f"Bearer {self.key}"}, timeout=30)
+        answer = HTTP.get(f"{self.url}/v1/gateway", headers={"Authorization": f"Bearer {self.key}"})
         return dict(answer.raise_for_status().json())
 
     def registered(self, completion_id: str) -> wire.StoredCompletion:

@@ -20,6 +20,7 @@ class ModelServer:
     closes    the number of requests whose connection is closed without an answer
     cut_after tokens after which the connection breaks; None: never
     short     the last token has no id
+    deltas    what the tokens of a streamed chat are, in place of `words`
     silent    it takes requests and does not answer
     bodies    the requests, as they came
     hung_up   set once a caller has gone in the middle of an answer
@@ -35,9 +36,14 @@ class ModelServer:
     short: bool = False
     silent: bool = False
     chat_extra: dict[str, Any] = field(default_factory=dict)
+    deltas: tuple[dict[str, Any], ...] = ()
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.deltas or self.words)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -70,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         self, state: ModelServer, body: Any, tokens: list[int], *, last: bool, whole: bool = False
     ) -> dict[str, Any]:
         chat = self.path.endswith("/chat/completions")
-        text = "".join(state.words[token] for token in tokens)
+        text = "" if state.deltas else "".join(state.words[token] for token in tokens)
         kind = "chat.completion" if chat else "text_completion"
         return {
             "id": "server-id",
@@ -90,14 +96,15 @@ class _Handler(BaseHTTPRequestHandler):
         chat = self.path.endswith("/chat/completions")
         choice: dict[str, Any] = {"index": index, "logprobs": None, "finish_reason": "stop" if last else None}
         if chat:
-            choice["message" if whole else "delta"] = {"role": "assistant", "content": text, **state.chat_extra}
+            message = state.deltas[tokens[0]] if state.deltas and tokens else {"content": text, **state.chat_extra}
+            choice["message" if whole else "delta"] = {"role": "assistant", **message}
         else:
             choice["text"] = text
         log_probs = [-0.5 - token for token in tokens]
         if chat and body.get("logprobs"):
             choice["logprobs"] = {
                 "content": [
-                    {"token": state.words[token], "logprob": lp, "bytes": None, "top_logprobs": []}
+                    {"token": f"t{token}", "logprob": lp, "bytes": None, "top_logprobs": []}
                     for token, lp in zip(tokens, log_probs, strict=True)
                 ]
             }
@@ -111,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         return choice
 
     def _usage(self, state: ModelServer, body: Any) -> dict[str, int]:
-        written = len(state.words) * (body.get("n") or 1)
+        written = state.tokens * (body.get("n") or 1)
         return {"prompt_tokens": 3, "completion_tokens": written, "total_tokens": 3 + written}
 
     def _stream(self, state: ModelServer, body: Any) -> None:
@@ -120,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         try:
-            for token in range(len(state.words)):
+            for token in range(state.tokens):
                 time.sleep(state.pause)
                 if token == state.cut_after:
                     self.close_connection = True
                     return
-                document = self._document(state, body, [token], last=token == len(state.words) - 1)
+                document = self._document(state, body, [token], last=token == state.tokens - 1)
                 self._event(json.dumps(document))
             if (body.get("stream_options") or {}).get("include_usage"):
                 usage = {**self._document(state, body, [], last=True), "choices": [], "usage": self._usage(state, body)}

@@ -130,8 +130,7 @@ def test_a_server_is_asked_only_for_what_its_kind_gives(serve, kind, stream, ask
 @pytest.mark.parametrize(
     "body",
     [
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]},
-        {"tools": [{"type": "function", "function": {"name": "look"}}]},
+        {"functions": [{"name": "look"}]},
         {"messages": [{"role": "function", "content": "x", "name": "f"}]},
     ],
 )
@@ -142,8 +141,8 @@ def test_what_the_log_cannot_hold_is_answered_and_counted(serve, body):
     assert served.unregistered() == {"unsupported_content": 1}
 
 
-def test_tool_calls_and_empty_answers_are_counted(serve):
-    served = serve("gpu", chat_extra={"tool_calls": [{"id": "1"}]})
+def test_legacy_calls_and_empty_answers_are_counted(serve):
+    served = serve("gpu", chat_extra={"function_call": {"name": "look"}})
     served.post()
     assert served.unregistered() == {"unsupported_content": 1}
 

@@ -10,6 +10,10 @@ from tests.gateway.conftest import Served, add_target, live, make_key
 from tests.gateway.openai_server import model_server
 from tests.served import served as served_api
 
+TOOL = {"type": "function", "function": {"name": "track"}}
+CALL = {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "track", "arguments": '{"parcel": 7}'}}]}
+CALL_AS_TEXT = 'track({"parcel": 7})'
+
 
 @pytest.fixture
 def api_with_gateway(database, monkeypatch):
@@ -22,19 +26,26 @@ def api_with_gateway(database, monkeypatch):
 
 
 def test_a_thumb_by_the_id_of_an_answer_becomes_a_label(api_with_gateway):
-    with model_server() as server:
+    with model_server() as server, httpx.Client(base_url=api_with_gateway) as api:
         add_target("gpu", server.url, live())
         key = make_key("gateway:use", "feedback:write", "feedback:read")
+        api.headers["Authorization"] = f"Bearer {key}"
+        served = Served(api_with_gateway, key, live(), stack=None)
         with OpenAI(base_url=f"{api_with_gateway}/v1", api_key=key) as client:
-            answer = client.chat.completions.create(model=DESK, messages=[{"role": "user", "content": "Where is it?"}])
-        headers = {"Authorization": f"Bearer {key}"}
-        thumb = {"completion_id": answer.id, "actor": "user-7", "signal": {"kind": "thumbs", "value": "up"}}
-        assert httpx.post(f"{api_with_gateway}/v1/feedback", json=thumb, headers=headers).status_code == 201
-        stored = Served(api_with_gateway, key, live(), stack=None).registered(answer.id)
-        label = httpx.get(f"{api_with_gateway}/v1/completions/{answer.id}/label", headers=headers).json()
+            for message, completion in (
+                ({}, "It left this morning."),
+                (CALL, f"It left this morning.\n{CALL_AS_TEXT}"),
+            ):
+                server.chat_extra = message
+                answer = client.chat.completions.create(
+                    model=DESK, messages=[{"role": "user", "content": "Where is it?"}], tools=[TOOL]
+                )
+                thumb = {"completion_id": answer.id, "actor": "user-7", "signal": {"kind": "thumbs", "value": "up"}}
+                assert api.post("/v1/feedback", json=thumb).status_code == 201
+                served.registered(answer.id)
+                label = api.get(f"/v1/completions/{answer.id}/label").json()
 
-    assert stored.completion == "It left this morning."
-    assert label["label"] == "desirable"
+                assert (label["label"], label["completion"]) == ("desirable", completion)
 
 
 def test_an_api_without_the_gateway_names_the_remedy(api):

@@ -11,6 +11,7 @@ from thumbwheel.assignment import in_canary
 
 from app import settings
 from app.database import transaction
+from app.gateway import rests
 from app.releases import service as releases
 from tests.desk import DESK
 from tests.gateway.conftest import add_target, make_checkpoint, see
@@ -83,7 +84,8 @@ def test_a_release_is_followed_within_seconds_and_the_model_before_answers_until
     wait_until(lambda: checkpoint_of(served) == str(newer))
 
 
-def test_targets_take_turns_and_one_that_fails_is_skipped_and_rests(serve):
+def test_targets_take_turns_and_one_that_fails_is_skipped_and_rests(serve, monkeypatch):
+    monkeypatch.setattr(rests, "FIRST_SECONDS", 30)
     served = serve("a", "b", "c")
     for _ in range(6):
         served.post()
@@ -106,6 +108,7 @@ def test_without_any_target_the_caller_is_told_to_try_again(serve):
 
 
 def test_a_server_that_is_gone_or_silent_gives_way_to_the_next(serve, monkeypatch):
+    monkeypatch.setattr(rests, "FIRST_SECONDS", 30)
     monkeypatch.setenv("THUMBWHEEL_GATEWAY_FIRST_BYTE_SECONDS", "0.2")
     settings.current.cache_clear()
     served = serve("silent", "there")

@@ -88,17 +88,19 @@ def test_a_server_gets_neither_people_nor_another_model():
 
 def test_messages_of_an_earlier_answer_become_those_of_the_log():
     calls = [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
-    unset = {"content": None, "refusal": None, "annotations": [], "reasoning": "hm"}
+    unset = {"content": None, "refusal": None, "annotations": [], "reasoning": ""}
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", **unset, "tool_calls": calls},
-        {"role": "tool", "tool_call_id": "1", "content": "42"},
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+        {"role": "assistant", "reasoning": "hm", "content": None},
     ]
 
-    assert prompt_of({"messages": messages}, 0, 1, chat=True) == [
-        {"role": "user", "content": "a\nb"},
+    assert prompt_of({"messages": messages, "tools": []}, 0, 1, chat=True) == [
+        messages[0],
         {"role": "assistant", "tool_calls": [{key: value for key, value in calls[0].items() if key != "index"}]},
-        {"role": "tool", "tool_call_id": "1", "content": "42"},
+        messages[2],
+        {"role": "assistant", "reasoning": "hm", "content": ""},
     ]
 
 

@@ -8,15 +8,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from app import services
+from app import services, settings
+from app.cli.main import app as cli
+from app.database import Purpose, engine, forget_connections
 from tests.desk import DESK, make_project
-from tests.gateway.conftest import Served, add_target, live, make_key
+from tests.gateway.conftest import Served, add_target, live, make_key, served_gateway
 from tests.gateway.openai_server import model_server
 
 
@@ -67,70 +69,88 @@ class Way:
                     (server if ready is caller else caller).sendall(data)
 
 
-@contextmanager
-def process(database_url: str, environment: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Runs the command's own process of the gateway."""
-    port = services.free_port()
-    started = subprocess.Popen(
-        [sys.executable, "-m", "app.cli.main", "gateway", "--host", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, **environment, "THUMBWHEEL_DATABASE_URL": database_url},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-
-        def ready() -> bool:
-            with suppress(httpx.HTTPError):
-                return httpx.get(f"{url}/readyz").status_code == 200
-            return False
-
-        assert services.wait_until(ready, 60)
-        yield url, started
-    finally:
-        started.terminate()
-        assert started.wait(30) == 0
-
-
 @pytest.fixture
 def way(database: str) -> Iterator[Way]:
+    """The way to Postgres of the gateway alone: the test has connections of its own."""
     parts = urlsplit(database)
     way = Way(parts.hostname or "127.0.0.1", parts.port or 5432)
-    yield way
+    forget_connections()
+    engine(Purpose.WORK)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(
+            "THUMBWHEEL_DATABASE_URL", database.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{way.port}")
+        )
+        settings.current.cache_clear()
+        yield way
+    settings.current.cache_clear()
+    forget_connections()
     way.close()
 
 
-def test_answers_flow_while_postgres_is_away_and_are_registered_when_it_is_back(database, migrated, way):
+def test_answers_flow_while_postgres_is_away_and_are_registered_when_it_is_back(way):
     make_project()
-    parts = urlsplit(database)
-    by_the_way = database.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{way.port}")
-    with model_server() as server:
+    with model_server() as server, served_gateway() as url:
         add_target("gpu", server.url, live())
         key = make_key("gateway:use")
-        with process(by_the_way, migrated.environment) as (url, _):
-            served = Served(url, key, live(), stack=None)
-            served.registered(served.post().json()["id"])
+        served = Served(url, key, live(), stack=None)
+        served.registered(served.post().json()["id"])
 
-            way.cut()
-            ids = []
-            slowest = 0.0
-            while served.figures()["postgres"] == "ok" or len(ids) < 10:
-                began = time.monotonic()
-                answer = served.post(stream=True)
-                slowest = max(slowest, time.monotonic() - began)
-                assert answer.status_code == 200, answer.text
-                ids.append(answer.headers["X-Thumbwheel-Completion-Id"])
-            figures = served.figures()
-            served.key = make_key("gateway:use")
-            unknown = served.post()
-            served.key = key
+        way.cut()
+        ids = []
+        slowest = 0.0
+        while served.figures()["postgres"] == "ok" or len(ids) < 10:
+            began = time.monotonic()
+            answer = served.post(stream=True)
+            slowest = max(slowest, time.monotonic() - began)
+            assert answer.status_code == 200, answer.text
+            ids.append(answer.headers["X-Thumbwheel-Completion-Id"])
+        figures = served.figures()
+        served.key = make_key("gateway:use")
+        unknown = served.post()
+        served.key = key
 
-            way.mend()
-            for completion_id in ids:
-                assert served.registered(completion_id).completion == "It left this morning."
-            after = served.figures()
+        way.mend()
+        for completion_id in ids:
+            assert served.registered(completion_id).completion == "It left this morning."
+        after = served.figures()
 
     assert slowest < 1
     assert (figures["postgres"], figures["registered"], figures["waiting"]) == ("away", 1, len(ids))
     assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "2")  # nobody can say whose key it is
     assert (after["registered"], after["unregistered"], after["waiting"]) == (1 + len(ids), 0, 0)
     assert DESK in after["projects"]
+
+
+def test_the_command_becomes_the_server_of_the_gateway(database, monkeypatch):
+    became = []
+    monkeypatch.setattr(os, "execv", lambda _, command: became.append(command))
+
+    cli(["gateway", "--host", "127.0.0.1", "--port", "0"], standalone_mode=False)
+
+    [command] = became
+    assert command[1:3] == ["-m", "app.server"]
+    assert command[-2:] == ["--application", "app.gateway.main:create_tuned_gateway"]
+
+
+@pytest.mark.trial
+def test_the_command_answers_until_it_is_told_to_end(database, migrated):
+    make_project()
+    port = services.free_port()
+    with model_server() as server:
+        add_target("gpu", server.url, live())
+        served = Served(f"http://127.0.0.1:{port}", make_key("gateway:use"), live(), stack=None)
+        command = [sys.executable, "-m", "app.cli.main", "gateway", "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(command, env={**os.environ, **migrated.environment}, stderr=subprocess.DEVNULL)
+
+        def ready() -> bool:
+            with suppress(httpx.HTTPError):
+                return httpx.get(f"{served.url}/readyz").status_code == 200
+            return False
+
+        try:
+            assert services.wait_until(ready, 60)
+            completion_id = served.post().json()["id"]
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+        assert served.registered(completion_id).completion == "It left this morning."
