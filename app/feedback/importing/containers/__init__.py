@@ -1,0 +1,39 @@
+"""Containers of records, from bytes to values with a place: recognised by their first bytes, read bit by bit."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from app.errors import Invalid
+from app.feedback.importing.containers import json_documents, json_lines, parquet, recognition, tables
+from app.feedback.importing.containers.records import Record
+
+
+class Opened(NamedTuple):
+    """The records of a file.
+
+    unit     what their numbers count: line, item or row
+    textual  whether all values are texts, as in a CSV file
+    """
+
+    unit: str
+    textual: bool
+    records: Iterator[Record]
+
+
+def opened(file: BinaryIO, name: str) -> Opened:
+    """Recognises the container of a file. Raises `Invalid` if it holds no records, with the remedy."""
+    head = file.read(recognition.HEAD)
+    file.seek(0)
+    container = recognition.container_of(head)
+    if isinstance(container, str):
+        raise Invalid(f"{name} {container}", code="file_not_understood")
+    if container.kind == "json_document":
+        return Opened(json_documents.UNIT, False, json_documents.records(file))
+    if container.kind == "parquet":
+        return Opened(parquet.UNIT, False, parquet.records(file, name))
+    if container.kind == "table":
+        return Opened(tables.UNIT, True, tables.records(file, container.encoding, container.delimiter))
+    return Opened(json_lines.UNIT, False, json_lines.records(file))
+
+
+__all__ = ["Opened", "Record", "opened"]

@@ -1,0 +1,81 @@
+"""Reads CSV and TSV with any delimiter, in UTF-8 or in the UTF-16 that Excel writes."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from app.feedback.importing.containers.records import Record
+
+UNIT = "line"
+DELIMITERS = ",;\t|"
+MAX_LINE = 1 << 20  # characters
+csv.field_size_limit(MAX_LINE)
+
+
+class _LineTooLong(Exception):
+    pass
+
+
+def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
+    """Yields the rows as objects by the names in the first row; a row is numbered by the line on which it begins.
+
+    All values are texts. A row with an unclosed quote is the last.
+    """
+    text = io.TextIOWrapper(file, encoding, newline="")
+    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    begins = 1
+    try:
+        names = [name.strip() for name in next(reader)]
+        begins = reader.line_num + 1
+        for values in reader:
+            number, begins = begins, reader.line_num + 1
+            if not any(values):
+                continue
+            if len(values) > len(names) and any(values[len(names) :]):
+                yield Record(number, broken=f"has {len(values)} values, but there are {len(names)} columns: "
+                             "quote values that contain the delimiter")  # fmt: skip
+                continue
+            yield Record(number, {name: value for name, value in zip(names, values, strict=False) if name})
+    except _LineTooLong:
+        yield Record(reader.line_num + 1, broken=f"has over {MAX_LINE:,} characters: nothing after it was read")
+    except UnicodeDecodeError as error:
+        yield Record(begins, broken=f"is not {encoding.upper()}: {error.reason}; convert the file, for example by "
+                     "`iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`; nothing after it was read")  # fmt: skip
+    except csv.Error as error:
+        yield Record(begins, broken=f"is not valid CSV: {error}; is a quote unclosed? Nothing after it was read")
+    finally:
+        text.detach()  # the caller closes the file
+
+
+def delimiter_of(head: str) -> str | None:
+    """Returns the delimiter that splits the first rows most evenly; None if none splits the first row in two."""
+    best: tuple[float, int, str] | None = None
+    for delimiter in DELIMITERS:
+        widths = _widths(head, delimiter)
+        if not widths or widths[0] < 2:
+            continue
+        even = Counter(widths)[widths[0]] / len(widths)
+        if best is None or (even, widths[0]) > best[:2]:
+            best = (even, widths[0], delimiter)
+    return None if best is None else best[2]
+
+
+def _widths(head: str, delimiter: str) -> list[int]:
+    """Returns the numbers of columns of the first rows, without the last one, which may be cut off."""
+    widths: list[int] = []
+    try:
+        for values in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter):
+            if values:
+                widths.append(len(values))
+    except csv.Error:
+        pass
+    return widths[:-1] if len(widths) > 2 else widths
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise _LineTooLong
+        yield line

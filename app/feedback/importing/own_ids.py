@@ -1,0 +1,27 @@
+"""Ids for records without one, derived from their content and, for equal records, from their order."""
+
+import hashlib
+import json
+import sqlite3
+from typing import Any
+
+
+class OwnIds:
+    """Derives ids; its memory is bounded, since the digests of past records lie in a temporary database."""
+
+    def __init__(self) -> None:
+        # A file without a name is deleted when it is closed; another thread may read ahead.
+        self._seen = sqlite3.connect("", check_same_thread=False)
+        self._seen.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
+
+    def id_of(self, row: Any) -> str:
+        """Returns the id of a record, which another import of it gives again."""
+        text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).digest()[:16]
+        [(times,)] = self._seen.execute(
+            "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (digest,)
+        )
+        return f"row-{digest.hex()}-{times}"
+
+    def close(self) -> None:
+        self._seen.close()
