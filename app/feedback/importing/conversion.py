@@ -7,6 +7,7 @@ from typing import Any
 from thumbwheel import wire
 from thumbwheel.row_checks import RowFault, fault_of
 
+from app.errors import Faults
 from app.feedback import signals
 from app.feedback.importing import shapes
 from app.feedback.importing.containers import Record
@@ -167,7 +168,7 @@ def _parsed(number: int, body: Body) -> Imported | Rejected:
     return Imported(number, event, _fault_of(event.prompt, answers))
 
 
-def _faults(faults: signals.Faults) -> str:
+def _faults(faults: Faults) -> str:
     return "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in faults)
 
 

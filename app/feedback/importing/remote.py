@@ -41,7 +41,7 @@ def _source(files: Any, info: dict[str, Any], url: str, folder: Path, *, part: b
             path.unlink(missing_ok=True)
 
     key = f"{name} {info['size']} {info.get('ETag') or info.get('LastModified')}"
-    return Source(name, int(info["size"]), key, part, downloaded)
+    return Source(name, int(info["size"]), key, part=part, local=downloaded, remote=True)
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -28,6 +28,7 @@ class Source:
     key    changes with the content of the file, as far as size and time tell; None if nothing tells
     size   in bytes, as far as it is known: of a member of an archive, the compressed size
     local  provides its path, after a download where one is needed
+    remote whether it is downloaded for each time that it is opened
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     part: bool
     local: Callable[[], AbstractContextManager[Path]]
     member: str | None = None
+    remote: bool = False
 
     @contextmanager
     def open(self) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
@@ -60,7 +62,7 @@ class Source:
     def require_whole(self) -> None:
         """Raises `Invalid` if the file is compressed and cut off or damaged, before anything of it is used."""
         with self.open() as (content, _):
-            if isinstance(content, gzip.GzipFile) or self.member is not None:
+            if not isinstance(content, io.BufferedReader):
                 while content.read(READ_BYTES):
                     pass
 
@@ -109,7 +111,12 @@ def in_file(path: Path, name: str, *, part: bool = False) -> list[Source]:
         raise Invalid(f"{name} is an archive without files: there is nothing to import.", code="file_not_understood")
     return [
         Source(
-            f"{name}/{entry.filename}", entry.compress_size, _key(path), True, lambda: _as_it_is(path), entry.filename
+            f"{name}/{entry.filename}",
+            entry.compress_size,
+            _key(path),
+            part=True,
+            local=lambda: _as_it_is(path),
+            member=entry.filename,
         )
         for entry in sorted(members, key=lambda entry: entry.filename)
     ]
@@ -120,7 +127,7 @@ def _local(path: Path, name: str, *, part: bool = False, key: str | None = "") -
         size = path.stat().st_size
     except OSError as error:
         raise Invalid(f"Cannot read {path}: {error}.", code="file_unreadable") from error
-    return Source(name, size, _key(path) if key == "" else key, part, lambda: _as_it_is(path))
+    return Source(name, size, _key(path) if key == "" else key, part=part, local=lambda: _as_it_is(path))
 
 
 def _key(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Reads prompts and answers as tracing tools record them: texts, chats, and the envelopes of several libraries. Pure."""
+"""Reads prompts and answers as tracing tools record them: texts, chats, envelopes of libraries. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -64,9 +64,9 @@ def traced_answer(value: Any, name: str = "output", depth: int = _DEPTH) -> str:
             return traced_answer(value["message"], name, depth - 1)
         if isinstance(value.get("parts"), list):
             return text_of(_text_of_parts(value["parts"], name), name)
-        key = _only(value, _ANSWERS)
-        if key is not None:
-            return traced_answer(value[key], name, depth - 1)
+        field = _only(value, _ANSWERS)
+        if field is not None:
+            return traced_answer(value[field], name, depth - 1)
     raise Faulty(f"{name} is {'missing' if value is None else 'not a text'}")
 
 

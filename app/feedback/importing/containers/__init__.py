@@ -16,8 +16,8 @@ class Opened(NamedTuple):
     """
 
     unit: str
-    textual: bool
     records: Iterator[Record]
+    textual: bool = False
 
 
 def opened(file: BinaryIO, name: str) -> Opened:
@@ -28,12 +28,12 @@ def opened(file: BinaryIO, name: str) -> Opened:
     if isinstance(container, str):
         raise Invalid(f"{name} {container}", code="file_not_understood")
     if container.kind == "json_document":
-        return Opened(json_documents.UNIT, False, json_documents.records(file))
+        return Opened(json_documents.UNIT, json_documents.records(file))
     if container.kind == "parquet":
-        return Opened(parquet.UNIT, False, parquet.records(file, name))
+        return Opened(parquet.UNIT, parquet.records(file, name))
     if container.kind == "table":
-        return Opened(tables.UNIT, True, tables.records(file, container.encoding, container.delimiter))
-    return Opened(json_lines.UNIT, False, json_lines.records(file))
+        return Opened(tables.UNIT, tables.records(file, container.encoding, container.delimiter), textual=True)
+    return Opened(json_lines.UNIT, json_lines.records(file))
 
 
 __all__ = ["Opened", "Record", "opened"]

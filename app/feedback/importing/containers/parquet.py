@@ -19,8 +19,8 @@ def records(file: BinaryIO, name: str) -> Iterator[Record]:
         import pyarrow.parquet as pq
     except ImportError:
         raise Invalid(
-            f"{name} is a parquet file, and pyarrow is not installed: pip install 'thumbwheel-server[server]', or write "
-            "the file as JSON lines.",
+            f"{name} is a parquet file, and pyarrow is not installed: pip install 'thumbwheel-server[server]', or "
+            "write the file as JSON lines.",
             code="parquet_unreadable",
         ) from None
     number = 0

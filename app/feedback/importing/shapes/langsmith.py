@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing, ScoreInGroup
+from app.feedback.importing.drafts import (
+    Body,
+    CompletionDraft,
+    Draft,
+    EventDraft,
+    Faulty,
+    Row,
+    SaysNothing,
+    ScoreInGroup,
+)
 from app.feedback.importing.judgements import Rules, number_of, shown
 from app.feedback.importing.shapes.shape import Shape
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
@@ -82,7 +91,8 @@ def _feedback(row: Row, rules: Rules) -> Iterator[Draft]:
 
 def _corrected(correction: object) -> object:
     if isinstance(correction, dict):
-        return next((correction[key] for key in ("desired_output", "desired", "text") if correction.get(key)), correction)
+        names = ("desired_output", "desired", "text")
+        return next((correction[name] for name in names if correction.get(name)), correction)
     return correction
 
 

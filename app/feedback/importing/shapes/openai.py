@@ -112,7 +112,8 @@ def _weighted(row: Row, rules: Rules) -> Iterator[Draft]:
 
 PAIRS = Shape("openai-preference", "OpenAI's preference pairs", _is_pair, _pair,
               ABOUT | {"input", "preferred_output", "non_preferred_output"})  # fmt: skip
-STORED = Shape("openai-completions", "OpenAI's stored completions, with their input", _is_stored, _stored,
-               frozenset({"id", "object", "choices", "model", "metadata", "input", "messages", *_SAMPLING}))  # fmt: skip
+STORED = Shape("openai-completions", "OpenAI's stored completions, with their input", _is_stored, _stored, frozenset(
+    {"id", "object", "choices", "model", "metadata", "input", "messages", *_SAMPLING}
+))  # fmt: skip
 WEIGHTED = Shape("openai-weighted", "OpenAI's chats with a weight for each answer", _is_weighted, _weighted,
                  ABOUT | {"messages"})  # fmt: skip

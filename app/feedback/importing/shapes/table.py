@@ -63,7 +63,8 @@ def shape_with(columns: Mapping[str, str]) -> Shape:
         yield from _drafts({field: _value(row, usual) for field, usual in names.items()}, row, rules)
 
     fields = frozenset(name.split(".")[0] for usual in names.values() for name in usual)
-    return Shape("table", "rows with columns for prompt, answer and judgement", recognises, drafts, fields, textual=True)
+    title = "rows with columns for prompt, answer and judgement"
+    return Shape("table", title, recognises, drafts, fields, textual=True)
 
 
 def _value(row: Row, names: tuple[str, ...]) -> Any:
