@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.feedback.importing.drafts import EventDraft, Row
+from app.feedback.importing.drafts import EventDraft, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, label_signal
@@ -21,7 +21,7 @@ _PAIRS = ("rejected_response", "rejected_messages", "chosen")
 
 
 def _recognises(row: Row) -> bool:
-    return isinstance(row.get("messages"), list) and bool(row.keys() & {*_LABELS, *_PAIRS})
+    return isinstance(row.get("messages"), list)
 
 
 def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:
@@ -37,7 +37,9 @@ def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:
         elif "rejected_messages" in row:
             body = preference_of(prompt, answer, last_answer(row["rejected_messages"], "rejected_messages")[1])
         else:
-            name = next(name for name in _LABELS if name in row)
+            name = next((name for name in _LABELS if name in row), None)
+            if name is None:
+                raise SaysNothing("the conversation has no judgement: add label, rejected_response or a weight")
             body = body_of(prompt, answer, label_signal(row, rules, name))
     yield EventDraft({**body, **about(row)}, comment_of(row))
 

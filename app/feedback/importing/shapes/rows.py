@@ -52,7 +52,7 @@ def about(row: Row) -> Body:
 
 
 def _recognises(row: Row) -> bool:
-    return row.get("kind") is not None and bool(row.keys() & {"prompt", "completion", "completions"})
+    return row.get("kind") is not None and not row.keys() & {"attributes", "spanId", "span_id"}  # spans have kinds, too
 
 
 def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:
