@@ -137,5 +137,6 @@ def _version_id(event: "wire.Event") -> str:
 
 
 def _differs_in_passing(error: "ApiError") -> bool:
-    differs = error.problem.get("differs")
+    details = error.problem.get("details")
+    differs = details.get("differs") if isinstance(details, dict) else None
     return isinstance(differs, list) and bool(differs) and all(str(at).startswith(_CHANGEABLE) for at in differs)
