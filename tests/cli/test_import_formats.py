@@ -25,4 +25,5 @@ def test_every_file_goes_in_once(cli, client, shared_data):
     for again, (name, (kept, _, _)) in zip(second.document, FORMATS.items(), strict=True):
         assert (name, again["stored"], again["registered"], again["superseded"]) == (name, 0, 0, 0)
         assert (name, again["replayed"]) == (name, sum(kept.values()))
-    assert client.completions.explain_label("019950f7-974d-792c-b961-554bac954ab5").label is not None
+    judged = client.completions.explain_label("019950f7-974d-792c-b961-554bac954ab5")  # by two files of TensorZero
+    assert (judged.label, judged.completion) == ("desirable", "Why?  Don't you like the elderly?")

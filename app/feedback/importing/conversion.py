@@ -12,7 +12,7 @@ from app.feedback import signals
 from app.feedback.importing import shapes
 from app.feedback.importing.containers import Record
 from app.feedback.importing.containers.json_documents import ARRAYS
-from app.feedback.importing.drafts import Body, CompletionDraft, EventDraft, Faulty, SaysNothing, ScoreInGroup
+from app.feedback.importing.drafts import Body, CompletionDraft, EventDraft, Faulty, Row, SaysNothing, ScoreInGroup
 from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.own_ids import OwnIds
@@ -40,15 +40,19 @@ class Conversion:
 
     def recognises(self, value: Any) -> bool:
         """Returns whether a value is a record, or a page of records, of a known shape."""
-        return self._shape is not None or any(self._shape_of(row) is not None for row in self._rows_of(value)[:1])
+        return self._shape is not None or any(shape is not None for _, shape in self._rows_of(value)[:1])
 
     def items(self, record: Record) -> Iterator[Item]:
         """Yields the items of a record. A record may be a page or a batch, which gives the items of its rows."""
         if record.broken is not None:
             yield Rejected(record.number, record.broken)
             return
-        for row in self._rows_of(record.value):
-            yield from self._items_of_row(record.number, row)
+        for row, shape in self._rows_of(record.value):
+            if isinstance(row, dict) and shape is not None:
+                yield from self._items_of_row(record.number, row, shape)
+            else:
+                reason = unknown_shape(row) if isinstance(row, dict) else "is not a JSON object"
+                yield Rejected(record.number, reason)
 
     def rest(self) -> Iterator[Item]:
         """Yields, at the end of the file, the records that miss the other one of their group."""
@@ -56,22 +60,21 @@ class Conversion:
         for number, score in waiting.values():
             yield Rejected(number, _alone(score))
 
-    def _rows_of(self, value: Any) -> list[Any]:
-        if not isinstance(value, dict) or self._shape_of(value) is not None:
-            return [value]
-        arrays = [name for name in value if name in ARRAYS and isinstance(value[name], list)]
-        return list(value[arrays[0]]) if len(arrays) == 1 else [value]
+    def _rows_of(self, value: Any) -> list[tuple[Any, Shape | None]]:
+        """Returns the rows of a page or a batch, or else the value itself, each with its shape if it is known."""
+        shape = self._shape_of(value)
+        if shape is None and isinstance(value, dict):
+            arrays = [name for name in value if name in ARRAYS and isinstance(value[name], list)]
+            if len(arrays) == 1:
+                return [(row, self._shape_of(row)) for row in value[arrays[0]]]
+        return [(value, shape)]
 
     def _shape_of(self, row: Any) -> Shape | None:
         if not isinstance(row, dict):
             return None
         return self._shape or shapes.find(row, textual=self._textual)
 
-    def _items_of_row(self, number: int, row: Any) -> Iterator[Item]:
-        shape = self._shape_of(row)
-        if not isinstance(row, dict) or shape is None:
-            yield Rejected(number, "is not a JSON object" if not isinstance(row, dict) else unknown_shape(row))
-            return
+    def _items_of_row(self, number: int, row: Row, shape: Shape) -> Iterator[Item]:
         ignored = tuple(name for name, value in row.items() if value not in _EMPTY and name not in shape.fields)
         if self._textual:  # an empty cell is no value
             row = {name: value for name, value in row.items() if value != ""}

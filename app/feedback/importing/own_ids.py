@@ -5,6 +5,8 @@ import json
 import sqlite3
 from typing import Any
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 class OwnIds:
     """Derives ids; its memory is bounded, since the digests of past records lie in a temporary database."""
@@ -16,8 +18,7 @@ class OwnIds:
 
     def id_of(self, row: Any) -> str:
         """Returns the id of a record, which another import of it gives again."""
-        text = json.dumps(row, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).digest()[:16]
+        digest = hashlib.sha256(_ENCODER.encode(row).encode()).digest()[:16]
         [(times,)] = self._seen.execute(
             "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times", (digest,)
         )

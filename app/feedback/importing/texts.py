@@ -9,14 +9,14 @@ from thumbwheel.row_checks import RowFault, is_invisible, lost_in_message, lost_
 
 from app.feedback.importing.drafts import Body, Faulty, Row, SaysNothing
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 #: The names that ShareGPT gives to two of the roles.
 ROLES = {"human": "user", "gpt": "assistant"}
 
 
 def completion_id_of(prompt: Any, text: str) -> str:
     """Derives a completion id, which rows lack: votes on the same text for the same prompt share one completion."""
-    key = json.dumps([prompt, text], sort_keys=True, separators=(",", ":"))
-    return "imported-" + hashlib.sha256(key.encode()).hexdigest()[:32]
+    return "imported-" + hashlib.sha256(_ENCODER.encode([prompt, text]).encode()).hexdigest()[:32]
 
 
 def body_of(prompt: Any, completion: str, signal: Body) -> Body:

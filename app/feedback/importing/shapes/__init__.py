@@ -23,10 +23,11 @@ from app.feedback.importing.shapes import (
 )
 from app.feedback.importing.shapes.shape import Shape
 
-#: In the order in which they are tried: those with the most telling fields come first.
+#: In the order in which they are tried: ours and the most frequent ones, then those with the most telling fields.
 SHAPES: tuple[Shape, ...] = (
     events.SHAPE,
     rows.SHAPE,
+    trl.SHAPE,
     opentelemetry.SHAPE,
     langfuse.INGESTION,
     langfuse.SCORES,
@@ -48,7 +49,6 @@ SHAPES: tuple[Shape, ...] = (
     messages.SHAPE,
     sharegpt.SHAPE,
     alpaca.SHAPE,
-    trl.SHAPE,
     zendesk.SHAPE,
     table.SHAPE,
 )
