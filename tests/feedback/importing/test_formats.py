@@ -145,6 +145,4 @@ def kind(item: importing.Item) -> str:
 def by_reason(items: list[importing.Item], of: type, expected: dict[str, int]) -> dict[str, int]:
     """Counts reasons by the beginning that the table has for them."""
     reasons = [item.reason for item in items if isinstance(item, of)]
-    return dict(
-        Counter(next((start for start in expected if reason.startswith(start)), reason) for reason in reasons)
-    )
+    return dict(Counter(next((start for start in expected if reason.startswith(start)), reason) for reason in reasons))

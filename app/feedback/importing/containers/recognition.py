@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from app.feedback.importing.containers.json_documents import ARRAYS
-from app.feedback.importing.containers.tables import delimiter_of
+from app.feedback.importing.containers.tables import UTF_8, delimiter_of
 
 HEAD = 65_536  # bytes from which the container is recognised
 
@@ -14,6 +14,7 @@ MAGIC = {
     b"BZh": "is compressed with bzip2: decompress it first; only gzip and zip are read.",
     b"\xfd7zXZ": "is compressed with xz: decompress it first; only gzip and zip are read.",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd: decompress it first; only gzip and zip are read.",
+    b"PK\x05\x06": "is an empty archive: there is nothing to import.",
     b"%PDF": "is a PDF: write its data as CSV or JSON lines.",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook: save the table as CSV UTF-8.",
     b"ARROW1": "is an Arrow file: write it as parquet or JSON lines.",
@@ -27,7 +28,7 @@ class Container(NamedTuple):
     """The kind of a file. `encoding` and `delimiter` are those of a table."""
 
     kind: Literal["json_lines", "json_document", "table", "parquet"]
-    encoding: str = "utf-8-sig"
+    encoding: str = UTF_8
     delimiter: str = ","
 
 
@@ -52,7 +53,7 @@ def container_of(head: bytes) -> Container | str:
         return f"looks like HTML or XML: write it as {KNOWN}."
     if lines[0].startswith((b"{", b"[")) or _has_json_line(lines):
         return Container("json_lines")
-    return _table(head.decode("utf-8-sig", "replace"), "utf-8-sig")
+    return _table(head.decode("utf-8-sig", "replace"), UTF_8)
 
 
 def _wide(head: bytes, encoding: str) -> Container | str:

@@ -4,12 +4,14 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import BinaryIO
 
 from app.feedback.importing.containers.records import Record
 
 UNIT = "line"
 DELIMITERS = ",;\t|"
+UTF_8 = "utf-8"
 MAX_LINE = 1 << 20  # characters
 csv.field_size_limit(MAX_LINE)
 
@@ -23,8 +25,7 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
 
     All values are texts. A row with an unclosed quote is the last.
     """
-    text = io.TextIOWrapper(file, encoding, newline="")
-    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(file, encoding), delimiter=delimiter, strict=True)
     begins = 1
     try:
         names = [name.strip() for name in next(reader)]
@@ -37,7 +38,8 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
                 yield Record(number, broken=f"has {len(values)} values, but there are {len(names)} columns: "
                              "quote values that contain the delimiter")  # fmt: skip
                 continue
-            yield Record(number, {name: value for name, value in zip(names, values, strict=False) if name})
+            row = zip_longest(names, values[: len(names)], fillvalue="")
+            yield Record(number, {name: value for name, value in row if name})
     except _LineTooLong:
         yield Record(reader.line_num + 1, broken=f"has over {MAX_LINE:,} characters: nothing after it was read")
     except UnicodeDecodeError as error:
@@ -45,8 +47,6 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
                      "`iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`; nothing after it was read")  # fmt: skip
     except csv.Error as error:
         yield Record(begins, broken=f"is not valid CSV: {error}; is a quote unclosed? Nothing after it was read")
-    finally:
-        text.detach()  # the caller closes the file
 
 
 def delimiter_of(head: str) -> str | None:
@@ -74,8 +74,20 @@ def _widths(head: str, delimiter: str) -> list[int]:
     return widths[:-1] if len(widths) > 2 else widths
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    while line := text.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise _LineTooLong
-        yield line
+def _lines(file: BinaryIO, encoding: str) -> Iterator[str]:
+    if encoding == UTF_8:  # decoded line by line: a wrong byte leaves the lines before it
+        while line := file.readline(MAX_LINE + 1):
+            yield _bounded(line.decode().removeprefix("\ufeff"))
+        return
+    text = io.TextIOWrapper(file, encoding, newline="")
+    try:
+        while row := text.readline(MAX_LINE + 1):
+            yield _bounded(row)
+    finally:
+        text.detach()  # the caller closes the file
+
+
+def _bounded(line: str) -> str:
+    if len(line) > MAX_LINE:
+        raise _LineTooLong
+    return line
