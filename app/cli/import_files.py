@@ -39,7 +39,10 @@ def import_files(
     ],
     project: Project = None,
     shape: Annotated[
-        str | None, typer.Option("--as", metavar="SHAPE", help="The shape of the records, if it is not recognised.")
+        str | None,
+        typer.Option(
+            "--as", metavar="SHAPE", help="The shape of the records, if it is not recognised: table, langfuse-traces, …"
+        ),
     ] = None,
     columns: Annotated[
         str | None,

@@ -23,7 +23,8 @@ DOWN = frozenset(
 )  # fmt: skip
 #: Words in the name of a score that a user of the product gives, not a grader.
 _OF_USERS = re.compile(r"feedback|thumb|vote|like|helpful|satisf|user_?(score|rating)|reaction")
-_STARS = re.compile(r"star|rating")
+#: Words in the name of a score from 1 to 5: a 1 is the worst of them, not a thumbs up.
+_STARS = re.compile(r"star|rating|satisf|csat")
 #: Skin tones, and the selector of the coloured form.
 _MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
 
@@ -98,9 +99,10 @@ class Rules:
             return self.rating(number, name)
         if number == -1 and of_users:
             return self.thumbs(number, name)
-        if _STARS.search(title) and 1 <= number <= 5:
+        stars = _STARS.search(title) is not None
+        if stars and 1 <= number <= 5:
             return self.rating(number, name)
-        if 0 <= number <= 1:
+        if 0 <= number <= 1 and not stars:
             return self.rating(number, name, (0, 1))
         raise Faulty(f"the score {name} is {number:g} on an unknown scale: name it with --scale MIN:MAX")
 

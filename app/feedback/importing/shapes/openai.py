@@ -66,7 +66,7 @@ def _stored(row: Row, rules: Rules) -> Iterator[Draft]:
     event: Body = {
         "event_id": f"{completion_id}/{name}"[-128:],
         "completion_id": completion_id,
-        "signal": rules.score(name, metadata[name], metadata[name]),
+        "signal": (rules.rating if name == "rating" else rules.thumbs)(metadata[name], name),
         "origin": "import",
         "metadata": {"source": "OpenAI"},
     }
