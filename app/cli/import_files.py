@@ -14,7 +14,7 @@ from app import settings
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
 from app.cli.import_journal import Journal, journal_path
 from app.cli.import_outcomes import ImportOutcome, count_faults, print_outcomes
-from app.cli.import_sending import Sender, sending
+from app.cli.import_sending import Batch, DryRun, Sender, sending
 from app.cli.listing import as_table, print_json
 from app.cli.progress_bars import transfer_bar
 from app.errors import Invalid
@@ -85,7 +85,7 @@ def import_files(
                 with importing.read_source(source, chosen):
                     pass
         client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
-        sender = None if client is None else stack.enter_context(sending(client))
+        sender = DryRun() if client is None else stack.enter_context(sending(client))
         file = None if rejects is None else stack.enter_context(rejects.open("w"))
         advance = stack.enter_context(transfer_bar("importing", sum(source.size for source in sources)))
         options = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
@@ -116,12 +116,12 @@ def _import_source(
     source: "Source",
     chosen: "Choices",
     outcome: ImportOutcome,
-    sender: Sender | None,
+    sender: Sender | DryRun,
     journal: Journal,
     advance: Callable[[int], None],
 ) -> None:
-    """Sends the items of a source, while the next ones are read; without a sender, only counts and shows them."""
-    from app.feedback.importing import Imported, read_source
+    """Sends the items of a source, while the next ones are read."""
+    from app.feedback.importing import read_source
     from app.prefetch import ahead
 
     key = None if source.key is None else f"{source.name} {source.key}"
@@ -131,24 +131,13 @@ def _import_source(
     try:
         with read_source(source, chosen) as reading:
             outcome.unit = reading.unit
-            with closing(ahead(_batches(reading.items))) as batches:
-                for batch in batches:
-                    items = count_faults(outcome, batch)
-                    left = [item for item in items if item.line > sent_before]
-                    outcome.skipped += len(items) - len(left)
-                    if sender is not None:
-                        sender.send(outcome, left)
-                        # The last record may have more items in the next batch.
-                        journal.note(key, batch[-1].line - 1)
-                    else:
-                        events = sum(isinstance(item, Imported) for item in left)
-                        outcome.stored += events
-                        outcome.registered += len(left) - events
-                        for item in left:
-                            outcome.show(item)
-                    position = reading.progress()
-                    advance(max(0, position - read))
-                    read = max(read, position)
+            with closing(ahead(_in_batches(reading.items))) as records:
+                for batch, answers in sender.sent(_to_send(records, outcome, sent_before, reading.progress)):
+                    sender.count(outcome, batch.items, answers)
+                    # The last record may have more items in the next batch.
+                    journal.note(key, batch.last - 1)
+                    advance(max(0, batch.progress - read))
+                    read = max(read, batch.progress)
     except Invalid as error:
         if not source.part or error.code != _NOT_UNDERSTOOD:
             raise
@@ -156,10 +145,21 @@ def _import_source(
     advance(max(0, source.size - read))
 
 
-def _batches(items: "Iterable[Item]") -> "Iterator[list[Item]]":
+def _in_batches(items: "Iterable[Item]") -> "Iterator[list[Item]]":
     coming = iter(items)
     while batch := list(islice(coming, BATCH)):
         yield batch
+
+
+def _to_send(
+    records: "Iterable[list[Item]]", outcome: ImportOutcome, sent_before: int, progress: Callable[[], int]
+) -> Iterator[Batch]:
+    """Counts the faults, and yields the items that an interrupted import did not send yet."""
+    for items in records:
+        good = count_faults(outcome, items)
+        left = [item for item in good if item.line > sent_before]
+        outcome.skipped += len(good) - len(left)
+        yield Batch(left, items[-1].line, progress())
 
 
 def _journal_of(client: "Client", files: list[str], options: list[str]) -> Path:

@@ -1,12 +1,13 @@
 """Sends imported events and completions, and replaces older versions of an event."""
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.cli.import_outcomes import ImportOutcome
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from app.feedback.importing import Imported, Registered
 
+#: Batches whose answers are awaited while others are read. The order in which events arrive decides nothing: they have
+#: their own times, or count as simultaneous.
+IN_FLIGHT = 2
 #: Completions are registered one by one; the server commits those that arrive together at once.
 CONNECTIONS = 16
 #: Answers that concern one body alone; others, such as a wrong key, end the import.
@@ -26,33 +30,76 @@ _MOST_VERSIONS = 200
 _ID_LENGTH = 128
 
 
+class Batch(NamedTuple):
+    """Items to send.
+
+    last      the number of the last record of which something is in this batch
+    progress  the bytes of the source that were read up to here
+    """
+
+    items: "list[Imported | Registered]"
+    last: int
+    progress: int
+
+
+class Answers(NamedTuple):
+    """The answers to a batch: for each completion, and for all events together."""
+
+    completions: list[str]
+    events: "wire.BatchReceipt | None"
+
+
 @dataclass
 class Sender:
-    """Sends the items of files to one project."""
+    """Sends the items of files to one project.
+
+    batches      threads that each wait for the answers to one batch
+    connections  threads for single requests
+    """
 
     client: "Client"
-    pool: ThreadPoolExecutor
+    batches: ThreadPoolExecutor
+    connections: ThreadPoolExecutor
 
-    def send(self, outcome: ImportOutcome, items: "list[Imported | Registered]") -> None:
-        """Sends the items, and counts what became of each."""
+    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Answers]]:
+        """Sends the batches, a few at a time, and yields each with its answers, in order."""
+        waiting: deque[tuple[Batch, Future[Answers]]] = deque()
+        for batch in batches:
+            waiting.append((batch, self.batches.submit(self.post, batch.items)))
+            if len(waiting) > IN_FLIGHT:
+                first, answers = waiting.popleft()
+                yield first, answers.result()
+        for last, answers in waiting:
+            yield last, answers.result()
+
+    def post(self, items: "list[Imported | Registered]") -> Answers:
+        """Sends the items of one batch."""
         from app.feedback.importing import Imported, Registered
 
         completions = [item for item in items if isinstance(item, Registered)]
-        for completion, fate in zip(completions, self.pool.map(self._register, completions), strict=True):
+        events = [item.event for item in items if isinstance(item, Imported)]
+        registered = list(self.connections.map(self._register, completions))
+        return Answers(registered, self.client.events.record_many(events) if events else None)
+
+    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", answers: Answers) -> None:
+        """Counts what became of each item, and sends newer versions of stored events."""
+        from app.feedback.importing import Imported, Registered
+
+        completions = [item for item in items if isinstance(item, Registered)]
+        for completion, fate in zip(completions, answers.completions, strict=True):
             if fate == "stored":
                 outcome.registered += 1
             elif fate == "replayed":
                 outcome.replayed += 1
             else:
                 outcome.reject(completion.line, fate)
-        events = [item for item in items if isinstance(item, Imported)]
-        if not events:
+        if answers.events is None:
             return
-        receipt = self.client.events.record_many(item.event for item in events)
-        outcome.stored += receipt.stored
-        outcome.replayed += receipt.replayed
+        events = [item for item in items if isinstance(item, Imported)]
+        outcome.stored += answers.events.stored
+        outcome.replayed += answers.events.replayed
         conflicts: list[tuple[Imported, str]] = []
-        for answer in receipt.items:
+        for answer in answers.events.items:
             if answer.error:
                 item, reason = events[answer.index], " ".join(filter(None, (answer.pointer, answer.error)))
                 if answer.status == "conflict" and item.event.occurred_at is not None:
@@ -76,7 +123,7 @@ class Sender:
     def _replace(self, outcome: ImportOutcome, conflicts: "list[tuple[Imported, str]]") -> None:
         """Sends events whose id is stored with another body as newer versions of it, where their time is newer."""
         newer: list[tuple[Imported, wire.Event]] = []
-        fates = self.pool.map(lambda conflict: self._newer(conflict[0].event), conflicts)
+        fates = self.connections.map(lambda conflict: self._newer(conflict[0].event), conflicts)
         for (item, reason), fate in zip(conflicts, fates, strict=True):
             if fate is None:
                 outcome.reject(item.line, reason)
@@ -123,11 +170,31 @@ class Sender:
 _OLDER = "a newer version of the event is stored"
 
 
+class DryRun:
+    """Counts the items as stored and shows the first ones, instead of sending them."""
+
+    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Answers]]:
+        for batch in batches:
+            yield batch, Answers([], None)
+
+    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", _answers: Answers) -> None:
+        from app.feedback.importing import Imported
+
+        events = sum(isinstance(item, Imported) for item in items)
+        outcome.stored += events
+        outcome.registered += len(items) - events
+        for item in items:
+            outcome.show(item)
+
+
 @contextmanager
 def sending(client: "Client") -> Iterator[Sender]:
-    """Provides a sender with the connections for completions."""
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="register") as pool:
-        yield Sender(client, pool)
+    """Provides a sender with its threads."""
+    with (
+        ThreadPoolExecutor(IN_FLIGHT + 1, thread_name_prefix="batch") as batches,
+        ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="request") as connections,
+    ):
+        yield Sender(client, batches, connections)
 
 
 def _version_id(event: "wire.Event") -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from thumbwheel import Unreachable, wire
 
-from app.cli.import_sending import Sender
+from app.cli.import_sending import Answers, Sender
 from tests.cli.conftest import on_a_screen
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
@@ -197,15 +197,15 @@ def test_an_interrupted_import_continues_after_the_records_that_are_stored(cli, 
     rows = [{"prompt": f"Question {n}?", "completion": "Yes.", "label": n % 2 == 0} for n in range(1201)]
     file = written(tmp_path / "many.jsonl", [*rows, {"prompt": "Hi"}])
     data = {"THUMBWHEEL_DATA_DIR": str(tmp_path / "data")}
-    send, batches = Sender.send, count()
+    post, batches = Sender.post, count()
 
-    def broken(self: Sender, *arguments: Any) -> None:
+    def broken(self: Sender, items: list[Any]) -> Answers:
         if next(batches) == 2:
             raise Unreachable("http://nowhere", OSError("gone"))
-        send(self, *arguments)
+        return post(self, items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Sender, "send", broken)
+        patch.setattr(Sender, "post", broken)
         assert "gone" in cli.refused("import", file, **data)
     continued, again = cli("import", file, **data), cli("import", file, **data)
 
