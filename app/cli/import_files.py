@@ -12,9 +12,9 @@ import typer
 
 from app import settings
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
-from app.cli.import_journal import Journal, journal_path
+from app.cli.import_journal import ImportJournal, journal_path
 from app.cli.import_outcomes import ImportOutcome, count_faults, print_outcomes
-from app.cli.import_sending import Batch, DryRun, Sender, sending
+from app.cli.import_sending import DryRun, ItemBatch, Sender, sending
 from app.cli.listing import as_table, print_json
 from app.cli.progress_bars import transfer_bar
 from app.errors import Invalid
@@ -22,7 +22,7 @@ from app.errors import Invalid
 if TYPE_CHECKING:
     from thumbwheel import Client
 
-    from app.feedback.importing import Choices, Item, Source
+    from app.feedback.importing import ImportChoices, Item, Source
 
 BATCH = 500
 _PENDING = "the votes in quarantine are not counted yet, since the log is being read: see `thumbwheel readiness` later"
@@ -89,7 +89,7 @@ def import_files(
         file = None if rejects is None else stack.enter_context(rejects.open("w"))
         advance = stack.enter_context(transfer_bar("importing", sum(source.size for source in sources)))
         options = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
-        journal = Journal(None if client is None else _journal_of(client, files, options), restart=restart)
+        journal = ImportJournal(None if client is None else _journal_of(client, files, options), restart=restart)
         outcomes = []
         try:
             for source in sources:
@@ -114,10 +114,10 @@ def import_files(
 
 def _import_source(
     source: "Source",
-    chosen: "Choices",
+    chosen: "ImportChoices",
     outcome: ImportOutcome,
     sender: Sender | DryRun,
-    journal: Journal,
+    journal: ImportJournal,
     advance: Callable[[int], None],
 ) -> None:
     """Sends the items of a source, while the next ones are read."""
@@ -153,13 +153,13 @@ def _in_batches(items: "Iterable[Item]") -> "Iterator[list[Item]]":
 
 def _to_send(
     records: "Iterable[list[Item]]", outcome: ImportOutcome, sent_before: int, progress: Callable[[], int]
-) -> Iterator[Batch]:
+) -> Iterator[ItemBatch]:
     """Counts the faults, and yields the items that an interrupted import did not send yet."""
     for items in records:
         good = count_faults(outcome, items)
         left = [item for item in good if item.line > sent_before]
         outcome.skipped += len(good) - len(left)
-        yield Batch(left, items[-1].line, progress())
+        yield ItemBatch(left, items[-1].line, progress())
 
 
 def _journal_of(client: "Client", files: list[str], options: list[str]) -> Path:

@@ -11,7 +11,7 @@ from app.durable import write_atomically
 _EVERY_SECONDS = 1.0
 
 
-class Journal:
+class ImportJournal:
     """The progress of one command: for each file, the number of the last record whose items are all stored.
 
     path     the file of the journal; None for an import that cannot be continued

@@ -72,7 +72,8 @@ class ImportOutcome:
 
     def count_losses(self, item: "Imported | Registered") -> None:
         """Counts the fields that an event loses, and the reason if no run would learn from it."""
-        self.ignored.update(item.ignored)
+        if item.ignored:
+            self.ignored.update(item.ignored)
         if item.fault is not None:
             self._count(self.not_trained, item.line, item.fault.sentence)
 

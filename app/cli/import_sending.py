@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 2
 #: Completions are registered one by one; the server commits those that arrive together at once.
 CONNECTIONS = 16
-#: Answers that concern one body alone; others, such as a wrong key, end the import.
+#: BatchAnswers that concern one body alone; others, such as a wrong key, end the import.
 OF_A_BODY = frozenset({400, 409, 413, 422})
 #: What a tool may change of a completion after it was exported; the registered version stays.
 _CHANGEABLE = ("/metadata", "/sampling", "/conversation_id", "/checkpoint_id")
@@ -30,7 +30,7 @@ _MOST_VERSIONS = 200
 _ID_LENGTH = 128
 
 
-class Batch(NamedTuple):
+class ItemBatch(NamedTuple):
     """Items to send.
 
     last      the number of the last record of which something is in this batch
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     progress: int
 
 
-class Answers(NamedTuple):
+class BatchAnswers(NamedTuple):
     """The answers to a batch: for each completion, and for all events together."""
 
     completions: list[str]
@@ -61,9 +61,9 @@ class Sender:
     batches: ThreadPoolExecutor
     connections: ThreadPoolExecutor
 
-    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Answers]]:
+    def sent(self, batches: Iterable[ItemBatch]) -> Iterator[tuple[ItemBatch, BatchAnswers]]:
         """Sends the batches, a few at a time, and yields each with its answers, in order."""
-        waiting: deque[tuple[Batch, Future[Answers]]] = deque()
+        waiting: deque[tuple[ItemBatch, Future[BatchAnswers]]] = deque()
         for batch in batches:
             waiting.append((batch, self.batches.submit(self.post, batch.items)))
             if len(waiting) > IN_FLIGHT:
@@ -72,16 +72,16 @@ class Sender:
         for last, answers in waiting:
             yield last, answers.result()
 
-    def post(self, items: "list[Imported | Registered]") -> Answers:
+    def post(self, items: "list[Imported | Registered]") -> BatchAnswers:
         """Sends the items of one batch."""
         from app.feedback.importing import Imported, Registered
 
         completions = [item for item in items if isinstance(item, Registered)]
         events = [item.event for item in items if isinstance(item, Imported)]
         registered = list(self.connections.map(self._register, completions))
-        return Answers(registered, self.client.events.record_many(events) if events else None)
+        return BatchAnswers(registered, self.client.events.record_many(events) if events else None)
 
-    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", answers: Answers) -> None:
+    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", answers: BatchAnswers) -> None:
         """Counts what became of each item, and sends newer versions of stored events."""
         from app.feedback.importing import Imported, Registered
 
@@ -173,11 +173,11 @@ _OLDER = "a newer version of the event is stored"
 class DryRun:
     """Counts the items as stored and shows the first ones, instead of sending them."""
 
-    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Answers]]:
+    def sent(self, batches: Iterable[ItemBatch]) -> Iterator[tuple[ItemBatch, BatchAnswers]]:
         for batch in batches:
-            yield batch, Answers([], None)
+            yield batch, BatchAnswers([], None)
 
-    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", _answers: Answers) -> None:
+    def count(self, outcome: ImportOutcome, items: "list[Imported | Registered]", _answers: BatchAnswers) -> None:
         from app.feedback.importing import Imported
 
         events = sum(isinstance(item, Imported) for item in items)

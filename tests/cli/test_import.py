@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from thumbwheel import Unreachable, wire
 
-from app.cli.import_sending import Answers, Sender
+from app.cli.import_sending import BatchAnswers, Sender
 from tests.cli.conftest import on_a_screen
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
@@ -199,7 +199,7 @@ def test_an_interrupted_import_continues_after_the_records_that_are_stored(cli, 
     data = {"THUMBWHEEL_DATA_DIR": str(tmp_path / "data")}
     post, batches = Sender.post, count()
 
-    def broken(self: Sender, items: list[Any]) -> Answers:
+    def broken(self: Sender, items: list[Any]) -> BatchAnswers:
         if next(batches) == 2:
             raise Unreachable("http://nowhere", OSError("gone"))
         return post(self, items)

@@ -11,18 +11,18 @@ for item in importing.read(path):
 """
 
 from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
-from app.feedback.importing.reading import Choices, Reading, choices, read, read_source
+from app.feedback.importing.reading import ImportChoices, SourceReading, choices, read, read_source
 from app.feedback.importing.sources import Source, sources_of
 
 __all__ = [
-    "Choices",
+    "ImportChoices",
     "Imported",
     "Item",
-    "Reading",
     "Registered",
     "Rejected",
     "Silent",
     "Source",
+    "SourceReading",
     "choices",
     "read",
     "read_source",

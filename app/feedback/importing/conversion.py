@@ -10,13 +10,13 @@ from thumbwheel.row_checks import RowFault, fault_of
 from app.errors import Faults
 from app.feedback import signals
 from app.feedback.importing import shapes
-from app.feedback.importing.containers import Record
+from app.feedback.importing.containers import SourceRecord
 from app.feedback.importing.containers.json_documents import ARRAYS
 from app.feedback.importing.drafts import Body, CompletionDraft, EventDraft, Faulty, Row, SaysNothing, ScoreInGroup
 from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.own_ids import OwnIds
-from app.feedback.importing.shapes import Shape
+from app.feedback.importing.shapes import RecordShape
 
 #: Scores that wait for the other one of their group.
 MOST_WAITING = 10_000
@@ -24,14 +24,14 @@ MOST_WAITING = 10_000
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
-class Conversion:
+class RecordConversion:
     """Converts the records of one file.
 
     shape    the only shape that is tried; None recognises each record by its content
     textual  whether all values are texts, as in a CSV file
     """
 
-    def __init__(self, ids: OwnIds, rules: Rules, shape: Shape | None, *, textual: bool) -> None:
+    def __init__(self, ids: OwnIds, rules: Rules, shape: RecordShape | None, *, textual: bool) -> None:
         self._ids = ids
         self._rules = rules
         self._shape = shape
@@ -42,7 +42,7 @@ class Conversion:
         """Returns whether a value is a record, or a page of records, of a known shape."""
         return self._shape is not None or any(shape is not None for _, shape in self._rows_of(value)[:1])
 
-    def items(self, record: Record) -> Iterator[Item]:
+    def items(self, record: SourceRecord) -> Iterator[Item]:
         """Yields the items of a record. A record may be a page or a batch, which gives the items of its rows."""
         if record.broken is not None:
             yield Rejected(record.number, record.broken)
@@ -60,7 +60,7 @@ class Conversion:
         for number, score in waiting.values():
             yield Rejected(number, _alone(score))
 
-    def _rows_of(self, value: Any) -> list[tuple[Any, Shape | None]]:
+    def _rows_of(self, value: Any) -> list[tuple[Any, RecordShape | None]]:
         """Returns the rows of a page or a batch, or else the value itself, each with its shape if it is known."""
         shape = self._shape_of(value)
         if shape is None and isinstance(value, dict):
@@ -69,12 +69,12 @@ class Conversion:
                 return [(row, self._shape_of(row)) for row in value[arrays[0]]]
         return [(value, shape)]
 
-    def _shape_of(self, row: Any) -> Shape | None:
+    def _shape_of(self, row: Any) -> RecordShape | None:
         if not isinstance(row, dict):
             return None
         return self._shape or shapes.find(row, textual=self._textual)
 
-    def _items_of_row(self, number: int, row: Row, shape: Shape) -> Iterator[Item]:
+    def _items_of_row(self, number: int, row: Row, shape: RecordShape) -> Iterator[Item]:
         ignored = tuple(name for name, value in row.items() if value not in _EMPTY and name not in shape.fields)
         if self._textual:  # an empty cell is no value
             row = {name: value for name, value in row.items() if value != ""}
@@ -179,7 +179,7 @@ def _fault_of(prompt: Any, answers: list[str | None]) -> RowFault | None:
     """Returns the reason for which a run would drop the texts, as far as it shows without a model."""
     faults: Iterator[RowFault | None]
     if isinstance(prompt, list):
-        chat = [message.model_dump(exclude_none=True) for message in prompt]
+        chat = [vars(message) for message in prompt]  # several times as fast as a dump, and only read
         faults = (fault_of(chat, [{"role": "assistant", "content": text}]) for text in answers if text is not None)
     else:
         faults = (fault_of(prompt, text) for text in answers if text is not None)

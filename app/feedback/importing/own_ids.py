@@ -14,6 +14,8 @@ class OwnIds:
     def __init__(self) -> None:
         # A file without a name is deleted when it is closed; another thread may read ahead.
         self._seen = sqlite3.connect("", check_same_thread=False)
+        self._seen.execute("PRAGMA journal_mode = OFF")
+        self._seen.execute("PRAGMA cache_size = -16384")  # KiB
         self._seen.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
 
     def id_of(self, row: Any) -> str:

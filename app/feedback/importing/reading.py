@@ -10,12 +10,12 @@ from typing import Any
 
 from app.errors import Invalid
 from app.feedback.importing import shapes
-from app.feedback.importing.containers import Record, opened
-from app.feedback.importing.conversion import Conversion
+from app.feedback.importing.containers import SourceRecord, opened
+from app.feedback.importing.conversion import RecordConversion
 from app.feedback.importing.items import Item
 from app.feedback.importing.judgements import Rules, words_of
 from app.feedback.importing.own_ids import OwnIds
-from app.feedback.importing.shapes import Shape
+from app.feedback.importing.shapes import RecordShape
 from app.feedback.importing.shapes.table import NAMES, shape_with
 from app.feedback.importing.sources import Source, in_file
 
@@ -24,15 +24,15 @@ FIRST_RECORDS = 20
 
 
 @dataclass(frozen=True)
-class Choices:
+class ImportChoices:
     """What the user says about the files: a shape, names of columns, meanings of values."""
 
-    shape: Shape | None = None
+    shape: RecordShape | None = None
     rules: Rules = field(default_factory=Rules)
 
 
 @dataclass
-class Reading:
+class SourceReading:
     """The items of a source, which are read once.
 
     unit      what the numbers of the items count: line, item or row
@@ -50,7 +50,7 @@ def choices(
     desirable: str | None = None,
     undesirable: str | None = None,
     scale: str | None = None,
-) -> Choices:
+) -> ImportChoices:
     """Returns the choices of an import, given as options. Raises `Invalid` with the option's name."""
     rules = Rules(
         desirable=words_of((desirable or "").split(",")),
@@ -60,9 +60,9 @@ def choices(
     if columns is not None:
         if shape not in (None, "table"):
             raise Invalid(f"--map names the columns of a table: leave out --as {shape}.", code="invalid_option")
-        return Choices(shape_with(_columns(columns)), rules)
+        return ImportChoices(shape_with(_columns(columns)), rules)
     if shape is None:
-        return Choices(None, rules)
+        return ImportChoices(None, rules)
     if shape not in shapes.BY_NAME:
         close = difflib.get_close_matches(shape, shapes.BY_NAME, n=1)
         meant = f"did you mean {close[0]}? " if close else ""
@@ -70,25 +70,25 @@ def choices(
             f"--as: no shape is called {shape!r}: {meant}It is one of {', '.join(sorted(shapes.BY_NAME))}.",
             code="invalid_option",
         )
-    return Choices(shapes.BY_NAME[shape], rules)
+    return ImportChoices(shapes.BY_NAME[shape], rules)
 
 
 @contextmanager
-def read_source(source: Source, chosen: Choices | None = None) -> Iterator[Reading]:
+def read_source(source: Source, chosen: ImportChoices | None = None) -> Iterator[SourceReading]:
     """Provides the items of a source for the block.
 
     Raises `Invalid` if the file holds no records of a known shape, cannot be opened, or breaks off.
     """
-    chosen = chosen or Choices()
+    chosen = chosen or ImportChoices()
     with source.open() as (content, progress), closing(OwnIds()) as ids:
         container = opened(content, source.name)
-        conversion = Conversion(ids, chosen.rules, chosen.shape, textual=container.textual)
+        conversion = RecordConversion(ids, chosen.rules, chosen.shape, textual=container.textual)
         first = list(islice(container.records, FIRST_RECORDS))
         _require_known(source.name, first, conversion)
-        yield Reading(container.unit, _items(first, container.records, conversion), progress)
+        yield SourceReading(container.unit, _items(first, container.records, conversion), progress)
 
 
-def read(path: Path, chosen: Choices | None = None) -> Iterator[Item]:
+def read(path: Path, chosen: ImportChoices | None = None) -> Iterator[Item]:
     """Yields the items of a file, or of all members of an archive.
 
     Event ids are the source's own, or derived from the content of the records: importing a file again, even with its
@@ -103,7 +103,7 @@ def read(path: Path, chosen: Choices | None = None) -> Iterator[Item]:
             yield from reading.items
 
 
-def _items(first: list[Record], others: Iterator[Record], conversion: Conversion) -> Iterator[Item]:
+def _items(first: list[SourceRecord], others: Iterator[SourceRecord], conversion: RecordConversion) -> Iterator[Item]:
     for record in first:
         yield from conversion.items(record)
     for record in others:
@@ -111,7 +111,7 @@ def _items(first: list[Record], others: Iterator[Record], conversion: Conversion
     yield from conversion.rest()
 
 
-def _require_known(name: str, records: list[Record], conversion: Conversion) -> None:
+def _require_known(name: str, records: list[SourceRecord], conversion: RecordConversion) -> None:
     """Raises `Invalid` if the first records are objects, and none of them has a known shape."""
     values: list[Any] = [record.value for record in records if isinstance(record.value, dict)]
     if not values or any(map(conversion.recognises, values)):

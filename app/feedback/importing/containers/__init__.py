@@ -5,7 +5,7 @@ from typing import BinaryIO, NamedTuple
 
 from app.errors import Invalid
 from app.feedback.importing.containers import json_documents, json_lines, parquet, recognition, tables
-from app.feedback.importing.containers.records import Record
+from app.feedback.importing.containers.records import SourceRecord
 
 
 class Opened(NamedTuple):
@@ -16,7 +16,7 @@ class Opened(NamedTuple):
     """
 
     unit: str
-    records: Iterator[Record]
+    records: Iterator[SourceRecord]
     textual: bool = False
 
 
@@ -36,4 +36,4 @@ def opened(file: BinaryIO, name: str) -> Opened:
     return Opened(json_lines.UNIT, json_lines.records(file))
 
 
-__all__ = ["Opened", "Record", "opened"]
+__all__ = ["Opened", "SourceRecord", "opened"]

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import ijson
 
-from app.feedback.importing.containers.records import Record
+from app.feedback.importing.containers.records import SourceRecord
 
 UNIT = "item"
 MAX_ITEM = 16 << 20  # bytes: an item may hold a whole chat, of which an event is a part
@@ -40,7 +40,7 @@ class _Bounded:
         return data
 
 
-def records(file: BinaryIO) -> Iterator[Record]:
+def records(file: BinaryIO) -> Iterator[SourceRecord]:
     """Yields the items of the document; a broken one is the last, as what follows it cannot be placed."""
     head = file.read(_LOOK)
     place = _place_of_items(head)
@@ -51,14 +51,14 @@ def records(file: BinaryIO) -> Iterator[Record]:
         for value in ijson.items(bounded, place, use_float=True, multiple_values=True):
             bounded.since_item = 0
             number += 1
-            yield Record(number, value)
+            yield SourceRecord(number, value)
     except _ItemTooLarge:
-        yield Record(number + 1, broken=f"has over {MAX_ITEM:,} bytes: shorten it; nothing after it was read")
+        yield SourceRecord(number + 1, broken=f"has over {MAX_ITEM:,} bytes: shorten it; nothing after it was read")
     except ijson.IncompleteJSONError:
-        yield Record(number + 1, broken="the document breaks off here: write or download it again")
+        yield SourceRecord(number + 1, broken="the document breaks off here: write or download it again")
     except (ijson.JSONError, UnicodeDecodeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        yield Record(number + 1, broken=f"is not valid JSON: {reason}; nothing after it was read")
+        yield SourceRecord(number + 1, broken=f"is not valid JSON: {reason}; nothing after it was read")
 
 
 def _place_of_items(head: bytes) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from app.feedback.importing.containers.records import Record
+from app.feedback.importing.containers.records import SourceRecord
 
 MAX_LINE = 1 << 20  # bytes: the API's limit on one event
 UNIT = "line"
@@ -13,13 +13,13 @@ UNIT = "line"
 _BATCH = re.compile(rb'\{\s*"(events|items)"\s*:\s*\[')
 
 
-def records(file: BinaryIO) -> Iterator[Record]:
+def records(file: BinaryIO) -> Iterator[SourceRecord]:
     """Yields the values of the lines that are not empty; a broken line gives its reason."""
     for number, line in _lines(file):
         try:
-            yield Record(number, _decoded(line))
+            yield SourceRecord(number, _decoded(line))
         except _BrokenLine as reason:
-            yield Record(number, broken=str(reason))
+            yield SourceRecord(number, broken=str(reason))
 
 
 class _BrokenLine(Exception):

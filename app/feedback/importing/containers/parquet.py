@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 from app.errors import Invalid
-from app.feedback.importing.containers.records import Record
+from app.feedback.importing.containers.records import SourceRecord
 
 UNIT = "row"
 ROWS = 256
 
 
-def records(file: BinaryIO, name: str) -> Iterator[Record]:
+def records(file: BinaryIO, name: str) -> Iterator[SourceRecord]:
     """Yields the rows as objects of JSON values. Raises `Invalid` without pyarrow, and for a damaged file."""
     try:
         import pyarrow as pa
@@ -28,7 +28,7 @@ def records(file: BinaryIO, name: str) -> Iterator[Record]:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS):
             for row in batch.to_pylist():
                 number += 1
-                yield Record(number, _plain(row))
+                yield SourceRecord(number, _plain(row))
     except (pa.ArrowException, OSError) as error:
         raise Invalid(f"Cannot read {name} as parquet: {error}.", code="file_unreadable") from error
 

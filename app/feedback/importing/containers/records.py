@@ -1,9 +1,9 @@
-"""`Record`: a value read from a container, with its place."""
+"""`SourceRecord`: a value read from a container, with its place."""
 
 from typing import Any, NamedTuple
 
 
-class Record(NamedTuple):
+class SourceRecord(NamedTuple):
     """A decoded record, or the reason why it cannot be decoded.
 
     number  its place in the container, from 1: a line, an item or a row

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import BinaryIO
 
-from app.feedback.importing.containers.records import Record
+from app.feedback.importing.containers.records import SourceRecord
 
 UNIT = "line"
 DELIMITERS = ",;\t|"
@@ -20,7 +20,7 @@ class _LineTooLong(Exception):
     pass
 
 
-def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
+def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[SourceRecord]:
     """Yields the rows as objects by the names in the first row; a row is numbered by the line on which it begins.
 
     All values are texts. A row with an unclosed quote is the last.
@@ -35,18 +35,19 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
             if not any(values):
                 continue
             if len(values) > len(names) and any(values[len(names) :]):
-                yield Record(number, broken=f"has {len(values)} values, but there are {len(names)} columns: "
-                             "quote values that contain the delimiter")  # fmt: skip
+                reason = f"has {len(values)} values, but there are {len(names)} columns: quote those with the delimiter"
+                yield SourceRecord(number, broken=reason)
                 continue
             row = zip_longest(names, values[: len(names)], fillvalue="")
-            yield Record(number, {name: value for name, value in row if name})
+            yield SourceRecord(number, {name: value for name, value in row if name})
     except _LineTooLong:
-        yield Record(reader.line_num + 1, broken=f"has over {MAX_LINE:,} characters: nothing after it was read")
+        yield SourceRecord(reader.line_num + 1, broken=f"has over {MAX_LINE:,} characters: nothing after it was read")
     except UnicodeDecodeError as error:
-        yield Record(begins, broken=f"is not {encoding.upper()}: {error.reason}; convert the file, for example by "
-                     "`iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`; nothing after it was read")  # fmt: skip
+        remedy = "convert the file, for example by `iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW`"
+        reason = f"is not {encoding.upper()} ({error.reason}): {remedy}; nothing after it was read"
+        yield SourceRecord(begins, broken=reason)
     except csv.Error as error:
-        yield Record(begins, broken=f"is not valid CSV: {error}; is a quote unclosed? Nothing after it was read")
+        yield SourceRecord(begins, broken=f"is not valid CSV: {error}; is a quote unclosed? Nothing after it was read")
 
 
 def delimiter_of(head: str) -> str | None:

@@ -21,10 +21,10 @@ from app.feedback.importing.shapes import (
     trl,
     zendesk,
 )
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 
 #: In the order in which they are tried: ours and the most frequent ones, then those with the most telling fields.
-SHAPES: tuple[Shape, ...] = (
+SHAPES: tuple[RecordShape, ...] = (
     events.SHAPE,
     rows.SHAPE,
     trl.SHAPE,
@@ -55,7 +55,7 @@ SHAPES: tuple[Shape, ...] = (
 BY_NAME = {shape.name: shape for shape in SHAPES}
 
 
-def find(row: Row, *, textual: bool = False) -> Shape | None:
+def find(row: Row, *, textual: bool = False) -> RecordShape | None:
     """Returns the shape of a record; None if it is unknown.
 
     textual  whether all values are texts, as in a CSV file: then shapes that read words are tried first
@@ -67,4 +67,4 @@ def find(row: Row, *, textual: bool = False) -> Shape | None:
     return next((shape for shape in SHAPES if shape.recognises(row)), None)
 
 
-__all__ = ["BY_NAME", "SHAPES", "Shape", "find"]
+__all__ = ["BY_NAME", "SHAPES", "RecordShape", "find"]

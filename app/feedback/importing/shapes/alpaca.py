@@ -7,7 +7,7 @@ from app.feedback.importing.drafts import EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, label_signal
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import body_of, preference_of, require_row_complete, text_of, with_system
 
 _LABELS = ("kto_tag", "label")
@@ -48,4 +48,4 @@ def _prompt(row: Row) -> list[dict[str, Any]]:
     return prompt
 
 
-SHAPE = Shape("alpaca", "Alpaca's rows: instruction, input, output", _recognises, _drafts, _FIELDS, textual=True)
+SHAPE = RecordShape("alpaca", "Alpaca's rows: instruction, input, output", _recognises, _drafts, _FIELDS, textual=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import DOWN, UP, Rules, number_of, word_of
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.shapes.table import NAMES
 from app.feedback.importing.texts import body_of, preference_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
@@ -105,6 +105,6 @@ def _first(fields: Row, names: tuple[str, ...], what: str) -> Any:
     raise Faulty(f"the record has no field for the {what}: {', '.join(names)}")
 
 
-SHAPE = Shape("argilla", "records of Argilla", _recognises, _drafts, frozenset(
-    {"id", "external_id", "fields", "responses"}
-))  # fmt: skip
+SHAPE = RecordShape(
+    "argilla", "records of Argilla", _recognises, _drafts, frozenset({"id", "external_id", "fields", "responses"})
+)

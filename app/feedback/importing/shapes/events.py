@@ -5,7 +5,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, EventDraft, Faulty, Row
 from app.feedback.importing.judgements import Rules, shown
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.values import as_text
 
 _IDS = ("completion_id", "actor", "event_id", "supersedes", "conversation_id")
@@ -41,4 +41,4 @@ class _AllFields(frozenset[str]):
         return True
 
 
-SHAPE = Shape("thumbwheel", "bodies of POST /v1/feedback, or listed events", _recognises, _drafts, _AllFields())
+SHAPE = RecordShape("thumbwheel", "bodies of POST /v1/feedback, or listed events", _recognises, _drafts, _AllFields())

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from app.feedback.importing.drafts import EventDraft, Faulty, Row
 from app.feedback.importing.judgements import Rules, number_of, shown
 from app.feedback.importing.shapes.rows import ABOUT, about
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import body_of, preference_of, prompt_of, text_of
 
 
@@ -28,5 +28,10 @@ def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:  # noqa: ARG001 - 1
     yield EventDraft({**body, **about(row)})
 
 
-SHAPE = Shape("halos", "feedback files of HALOs", _recognises, _drafts,
-              ABOUT | {"prompt", "output", "output_A", "output_B", "label", "type"})  # fmt: skip
+SHAPE = RecordShape(
+    "halos",
+    "feedback files of HALOs",
+    _recognises,
+    _drafts,
+    ABOUT | {"prompt", "output", "output_A", "output_B", "label", "type"},
+)

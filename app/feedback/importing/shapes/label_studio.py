@@ -5,7 +5,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import DOWN, UP, Rules, shown, word_of
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.shapes.table import NAMES
 from app.feedback.importing.texts import body_of, preference_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
@@ -92,6 +92,10 @@ def _first(data: Row, names: tuple[str, ...], what: str) -> Any:
     raise Faulty(f"the task has no field for the {what}: {', '.join(names)}")
 
 
-SHAPE = Shape("label-studio", "tasks of Label Studio", _recognises, _drafts, frozenset(
-    {"id", "project", "data", "annotations", "created_at", "updated_at"}
-))  # fmt: skip
+SHAPE = RecordShape(
+    "label-studio",
+    "tasks of Label Studio",
+    _recognises,
+    _drafts,
+    frozenset({"id", "project", "data", "annotations", "created_at", "updated_at"}),
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -120,11 +120,39 @@ def _ingested(row: Row, rules: Rules) -> Iterator[Draft]:
 
 
 _SHARED = frozenset({"id", "name", "traceId", "trace_id", "environment", "userId"})
-SCORES = Shape("langfuse-scores", "scores of Langfuse", _is_score, _score, _SHARED | {
-    "observationId", "observation_id", "value", "stringValue", "dataType", "data_type", "comment", "source", "trace",
-    "timestamp", "createdAt", "updatedAt", "authorUserId",
-})  # fmt: skip
-TRACES = Shape("langfuse-traces", "traces and observations of Langfuse", _is_trace, _trace,
-               _SHARED | {"type", "input", "output", "model", "modelParameters", "sessionId", "scores"})  # fmt: skip
-INGESTION = Shape("langfuse-ingestion", "events of Langfuse's ingestion", _is_ingested, _ingested,
-                  frozenset({"id", "type", "timestamp", "body"}))  # fmt: skip
+SCORES = RecordShape(
+    "langfuse-scores",
+    "scores of Langfuse",
+    _is_score,
+    _score,
+    _SHARED
+    | {
+        "observationId",
+        "observation_id",
+        "value",
+        "stringValue",
+        "dataType",
+        "data_type",
+        "comment",
+        "source",
+        "trace",
+        "timestamp",
+        "createdAt",
+        "updatedAt",
+        "authorUserId",
+    },
+)
+TRACES = RecordShape(
+    "langfuse-traces",
+    "traces and observations of Langfuse",
+    _is_trace,
+    _trace,
+    _SHARED | {"type", "input", "output", "model", "modelParameters", "sessionId", "scores"},
+)
+INGESTION = RecordShape(
+    "langfuse-ingestion",
+    "events of Langfuse's ingestion",
+    _is_ingested,
+    _ingested,
+    frozenset({"id", "type", "timestamp", "body"}),
+)

@@ -13,7 +13,7 @@ from app.feedback.importing.drafts import (
     ScoreInGroup,
 )
 from app.feedback.importing.judgements import Rules, number_of, shown
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -96,10 +96,32 @@ def _corrected(correction: object) -> object:
     return correction
 
 
-RUNS = Shape("langsmith-runs", "runs of LangSmith", _is_run, _run, frozenset(
-    {"id", "trace_id", "run_type", "inputs", "outputs", "error", "extra"}
-))  # fmt: skip
-FEEDBACK = Shape("langsmith-feedback", "feedback of LangSmith", _is_feedback, _feedback, frozenset({
-    "id", "run_id", "trace_id", "key", "score", "value", "comment", "correction", "created_at", "modified_at",
-    "feedback_source", "feedback_group_id",
-}))  # fmt: skip
+RUNS = RecordShape(
+    "langsmith-runs",
+    "runs of LangSmith",
+    _is_run,
+    _run,
+    frozenset({"id", "trace_id", "run_type", "inputs", "outputs", "error", "extra"}),
+)
+FEEDBACK = RecordShape(
+    "langsmith-feedback",
+    "feedback of LangSmith",
+    _is_feedback,
+    _feedback,
+    frozenset(
+        {
+            "id",
+            "run_id",
+            "trace_id",
+            "key",
+            "score",
+            "value",
+            "comment",
+            "correction",
+            "created_at",
+            "modified_at",
+            "feedback_source",
+            "feedback_group_id",
+        }
+    ),
+)

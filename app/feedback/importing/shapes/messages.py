@@ -6,7 +6,7 @@ from app.feedback.importing.drafts import EventDraft, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, label_signal
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
     body_of,
     last_answer,
@@ -48,5 +48,10 @@ def _listed(answer: object) -> object:
     return [answer] if isinstance(answer, dict) else answer
 
 
-SHAPE = Shape("messages", "chats in messages with a label or a rejected answer (ms-swift, LLaMA-Factory)", _recognises,
-              _drafts, ABOUT | {"messages", "system", "rejected", *_LABELS, *_PAIRS})  # fmt: skip
+SHAPE = RecordShape(
+    "messages",
+    "chats in messages with a label or a rejected answer (ms-swift, LLaMA-Factory)",
+    _recognises,
+    _drafts,
+    ABOUT | {"messages", "system", "rejected", *_LABELS, *_PAIRS},
+)

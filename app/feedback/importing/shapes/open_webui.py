@@ -8,7 +8,7 @@ from thumbwheel.row_checks import RowFault
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import require_nothing_lost, text_of
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -116,9 +116,39 @@ def _message(turn: Row, *, judged: bool) -> dict[str, Any]:
     return {"role": turn.get("role"), "content": content}
 
 
-FEEDBACK = Shape("open-webui", "feedback of open-webui", _is_feedback, _feedback, frozenset({
-    "id", "user_id", "type", "version", "data", "meta", "snapshot", "created_at", "updated_at", "user",
-}))  # fmt: skip
-CHATS = Shape("open-webui-chats", "chats of open-webui with rated answers", _is_chat, _chat, frozenset({
-    "id", "user_id", "chat", "title", "created_at", "updated_at",
-}))  # fmt: skip
+FEEDBACK = RecordShape(
+    "open-webui",
+    "feedback of open-webui",
+    _is_feedback,
+    _feedback,
+    frozenset(
+        {
+            "id",
+            "user_id",
+            "type",
+            "version",
+            "data",
+            "meta",
+            "snapshot",
+            "created_at",
+            "updated_at",
+            "user",
+        }
+    ),
+)
+CHATS = RecordShape(
+    "open-webui-chats",
+    "chats of open-webui with rated answers",
+    _is_chat,
+    _chat,
+    frozenset(
+        {
+            "id",
+            "user_id",
+            "chat",
+            "title",
+            "created_at",
+            "updated_at",
+        }
+    ),
+)

@@ -6,7 +6,7 @@ from typing import Any
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.rows import ABOUT, about
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
     body_of,
     messages_of,
@@ -110,10 +110,20 @@ def _weighted(row: Row, rules: Rules) -> Iterator[Draft]:
         yield EventDraft({**body_of(messages_of(before), answer, signal), **about(row)})
 
 
-PAIRS = Shape("openai-preference", "OpenAI's preference pairs", _is_pair, _pair,
-              ABOUT | {"input", "preferred_output", "non_preferred_output"})  # fmt: skip
-STORED = Shape("openai-completions", "OpenAI's stored completions, with their input", _is_stored, _stored, frozenset(
-    {"id", "object", "choices", "model", "metadata", "input", "messages", *_SAMPLING}
-))  # fmt: skip
-WEIGHTED = Shape("openai-weighted", "OpenAI's chats with a weight for each answer", _is_weighted, _weighted,
-                 ABOUT | {"messages"})  # fmt: skip
+PAIRS = RecordShape(
+    "openai-preference",
+    "OpenAI's preference pairs",
+    _is_pair,
+    _pair,
+    ABOUT | {"input", "preferred_output", "non_preferred_output"},
+)
+STORED = RecordShape(
+    "openai-completions",
+    "OpenAI's stored completions, with their input",
+    _is_stored,
+    _stored,
+    frozenset({"id", "object", "choices", "model", "metadata", "input", "messages", *_SAMPLING}),
+)
+WEIGHTED = RecordShape(
+    "openai-weighted", "OpenAI's chats with a weight for each answer", _is_weighted, _weighted, ABOUT | {"messages"}
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.values import as_text, required_id, time_of
 
 EVENT = "gen_ai.evaluation.result"
@@ -84,7 +84,27 @@ def _attributes(attributes: Any) -> dict[str, Any]:
     return read
 
 
-SHAPE = Shape("opentelemetry", f"events {EVENT} of OpenTelemetry", _is_event, _event, frozenset({
-    "resourceLogs", "scopeLogs", "logRecords", "attributes", "timeUnixNano", "observedTimeUnixNano", "timestamp",
-    "spanId", "span_id", "traceId", "trace_id", "eventName", "event_name", "name",
-}))  # fmt: skip
+SHAPE = RecordShape(
+    "opentelemetry",
+    f"events {EVENT} of OpenTelemetry",
+    _is_event,
+    _event,
+    frozenset(
+        {
+            "resourceLogs",
+            "scopeLogs",
+            "logRecords",
+            "attributes",
+            "timeUnixNano",
+            "observedTimeUnixNano",
+            "timestamp",
+            "spanId",
+            "span_id",
+            "traceId",
+            "trace_id",
+            "eventName",
+            "event_name",
+            "name",
+        }
+    ),
+)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -69,9 +69,17 @@ def _span(row: Row, rules: Rules) -> Iterator[Draft]:  # noqa: ARG001
     yield CompletionDraft(required_id(row["context"].get("span_id"), "context.span_id"), body)
 
 
-ANNOTATIONS = Shape("phoenix-annotations", "annotations of Phoenix", _is_annotation, _annotation, frozenset(
-    {"id", "span_id", "name", "annotator_kind", "result", "metadata", "created_at", "updated_at", "user_id"}
-))  # fmt: skip
-SPANS = Shape("phoenix-spans", "spans of Phoenix", _is_span, _span, frozenset(
-    {"id", "name", "context", "span_kind", "attributes"}
-))  # fmt: skip
+ANNOTATIONS = RecordShape(
+    "phoenix-annotations",
+    "annotations of Phoenix",
+    _is_annotation,
+    _annotation,
+    frozenset({"id", "span_id", "name", "annotator_kind", "result", "metadata", "created_at", "updated_at", "user_id"}),
+)
+SPANS = RecordShape(
+    "phoenix-spans",
+    "spans of Phoenix",
+    _is_span,
+    _span,
+    frozenset({"id", "name", "context", "span_kind", "attributes"}),
+)

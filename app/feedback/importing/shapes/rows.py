@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from app.feedback.importing.drafts import Body, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.events import comment_of
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import body_of, preference_of, prompt_of, require_row_complete, text_of
 from app.feedback.importing.values import as_text, time_of
 
@@ -128,4 +128,6 @@ _KINDS: Mapping[str, Callable[[Row, Rules], Body]] = {
     "implicit": _implicit,
     "flag": labelled,
 }
-SHAPE = Shape("rows", "rows with a kind (preference, rating, edit, implicit, flag)", _recognises, _drafts, _FIELDS)
+SHAPE = RecordShape(
+    "rows", "rows with a kind (preference, rating, edit, implicit, flag)", _recognises, _drafts, _FIELDS
+)

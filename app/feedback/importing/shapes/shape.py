@@ -1,4 +1,4 @@
-"""`Shape`: one kind of record, how it is recognised, and what becomes of it. Pure."""
+"""`RecordShape`: one kind of record, how it is recognised, and what becomes of it. Pure."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from app.feedback.importing.drafts import Draft, Row
 from app.feedback.importing.judgements import Rules
 
 
-class Shape(NamedTuple):
+class RecordShape(NamedTuple):
     """One kind of record.
 
     name        the name for `--as`

@@ -7,7 +7,7 @@ from app.feedback.importing.drafts import EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, label_signal
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
     body_of,
     last_answer,
@@ -62,4 +62,4 @@ def _answer(answer: Any, name: str) -> Any:
     return answer
 
 
-SHAPE = Shape("sharegpt", "ShareGPT's conversations", _recognises, _drafts, _FIELDS)
+SHAPE = RecordShape("sharegpt", "ShareGPT's conversations", _recognises, _drafts, _FIELDS)

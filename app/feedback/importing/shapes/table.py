@@ -5,7 +5,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
     body_of,
     messages_of,
@@ -40,7 +40,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 JUDGEMENTS = ("label", "rating", "edit", "comment")
 
 
-def shape_with(columns: Mapping[str, str]) -> Shape:
+def shape_with(columns: Mapping[str, str]) -> RecordShape:
     """Returns the shape of tables; `columns` names the column of a field where it has another name than usual.
 
     With `columns`, every record is taken for a row of such a table.
@@ -64,7 +64,7 @@ def shape_with(columns: Mapping[str, str]) -> Shape:
 
     fields = frozenset(name.split(".")[0] for usual in names.values() for name in usual)
     title = "rows with columns for prompt, answer and judgement"
-    return Shape("table", title, recognises, drafts, fields, textual=True)
+    return RecordShape("table", title, recognises, drafts, fields, textual=True)
 
 
 def _value(row: Row, names: tuple[str, ...]) -> Any:

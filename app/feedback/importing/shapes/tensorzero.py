@@ -6,7 +6,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -86,10 +86,41 @@ def _json(value: Any) -> Any:
     return value
 
 
-INFERENCES = Shape("tensorzero-inferences", "inferences of TensorZero", _is_inference, _inference, frozenset({
-    "id", "inference_id", "function_name", "variant_name", "episode_id", "input", "output", "inference_params",
-}))  # fmt: skip
-FEEDBACK = Shape("tensorzero-feedback", "feedback of TensorZero", _is_feedback, _feedback, frozenset({
-    "id", "target_id", "target_type", "inference_id", "episode_id", "metric_name", "value", "timestamp", "tags",
-    "dryrun",
-}))  # fmt: skip
+INFERENCES = RecordShape(
+    "tensorzero-inferences",
+    "inferences of TensorZero",
+    _is_inference,
+    _inference,
+    frozenset(
+        {
+            "id",
+            "inference_id",
+            "function_name",
+            "variant_name",
+            "episode_id",
+            "input",
+            "output",
+            "inference_params",
+        }
+    ),
+)
+FEEDBACK = RecordShape(
+    "tensorzero-feedback",
+    "feedback of TensorZero",
+    _is_feedback,
+    _feedback,
+    frozenset(
+        {
+            "id",
+            "target_id",
+            "target_type",
+            "inference_id",
+            "episode_id",
+            "metric_name",
+            "value",
+            "timestamp",
+            "tags",
+            "dryrun",
+        }
+    ),
+)

@@ -6,7 +6,7 @@ from app.feedback.importing.drafts import Body, EventDraft, Faulty, Row
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, labelled
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import messages_of, preference_of, prompt_of, require_row_complete
 
 _FIELDS = ABOUT | {"prompt", "completion", "label", "chosen", "rejected", "system"}
@@ -53,5 +53,6 @@ def _repeats(answer: object, prompt: str) -> bool:
     )
 
 
-SHAPE = Shape("trl", "rows of TRL's trainers: prompt, completion, label; prompt, chosen, rejected", _recognises,
-              _drafts, _FIELDS)  # fmt: skip
+SHAPE = RecordShape(
+    "trl", "rows of TRL's trainers: prompt, completion, label; prompt, chosen, rejected", _recognises, _drafts, _FIELDS
+)

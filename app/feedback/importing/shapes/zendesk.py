@@ -6,7 +6,7 @@ from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
-from app.feedback.importing.shapes.shape import Shape
+from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import text_of
 from app.feedback.importing.values import required_id, time_of
 
@@ -73,5 +73,11 @@ class _Columns(frozenset[str]):
         return super().__contains__(_plain(name))
 
 
-SHAPE = Shape("zendesk", "tickets with a satisfaction rating", _recognises, _drafts,
-              _Columns(name for names in _NAMES.values() for name in names), textual=True)  # fmt: skip
+SHAPE = RecordShape(
+    "zendesk",
+    "tickets with a satisfaction rating",
+    _recognises,
+    _drafts,
+    _Columns(name for names in _NAMES.values() for name in names),
+    textual=True,
+)
