@@ -72,8 +72,9 @@ class ImportOutcome:
 
     def count_losses(self, item: "Imported | Registered") -> None:
         """Counts the fields that an event loses, and the reason if no run would learn from it."""
-        if item.ignored:
-            self.ignored.update(item.ignored)
+        for name in item.ignored:
+            if name in self.ignored or len(self.ignored) < MOST_REASONS:
+                self.ignored[name] += 1
         if item.fault is not None:
             self._count(self.not_trained, item.line, item.fault.sentence)
 

@@ -1,7 +1,7 @@
 """Reads the items of a source: its container, the shapes of its records, and what they become."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +29,7 @@ class ImportChoices:
 
     shape: RecordShape | None = None
     rules: Rules = field(default_factory=Rules)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -60,7 +61,8 @@ def choices(
     if columns is not None:
         if shape not in (None, "table"):
             raise Invalid(f"--map names the columns of a table: leave out --as {shape}.", code="invalid_option")
-        return ImportChoices(shape_with(_columns(columns)), rules)
+        mapped = _columns(columns)
+        return ImportChoices(shape_with(mapped), rules, mapped)
     if shape is None:
         return ImportChoices(None, rules)
     if shape not in shapes.BY_NAME:
@@ -85,7 +87,10 @@ def read_source(source: Source, chosen: ImportChoices | None = None) -> Iterator
         conversion = RecordConversion(ids, chosen.rules, chosen.shape, textual=container.textual)
         first = list(islice(container.records, FIRST_RECORDS))
         _require_known(source.name, first, conversion)
-        yield SourceReading(container.unit, _items(first, container.records, conversion), progress)
+        _require_columns(source.name, first, chosen.columns)
+        share = container.fraction
+        place = progress if share is None else lambda: int(source.size * share())
+        yield SourceReading(container.unit, _items(first, container.records, conversion), place)
 
 
 def read(path: Path, chosen: ImportChoices | None = None) -> Iterator[Item]:
@@ -123,6 +128,18 @@ def _require_known(name: str, records: list[SourceRecord], conversion: RecordCon
         f"{', '.join(shape.name for shape in shapes.SHAPES)}.",
         code="file_not_understood",
     )
+
+
+def _require_columns(name: str, records: list[SourceRecord], columns: Mapping[str, str]) -> None:
+    """Raises `Invalid` if none of the first records has a column of `--map`."""
+    values: list[dict[str, Any]] = [record.value for record in records if isinstance(record.value, dict)]
+    there = {str(field) for value in values for field in value}
+    missing = [column for column in columns.values() if column not in there and column.split(".")[0] not in there]
+    if values and missing:
+        raise Invalid(
+            f"--map: the first records of {name} have no column {missing[0]!r}, but {', '.join(sorted(there)[:20])}.",
+            code="file_not_understood",
+        )
 
 
 def _columns(text: str) -> dict[str, str]:

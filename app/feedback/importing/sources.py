@@ -53,9 +53,9 @@ class Source:
                         yield content, raw.tell
                 else:
                     with zipfile.ZipFile(file) as archive, archive.open(self.member) as entry:
-                        start = raw.tell()
+                        whole = max(1, archive.getinfo(self.member).file_size)
                         with _decompressed(cast(BinaryIO, entry)) as content:
-                            yield content, lambda: max(0, raw.tell() - start)
+                            yield content, lambda: self.size * entry.tell() // whole
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise Invalid(f"Cannot read {self.name}: {error}.", code="file_unreadable") from error
 

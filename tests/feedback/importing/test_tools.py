@@ -290,6 +290,11 @@ def test_a_wrong_option_is_refused_with_the_remedy(options, words):
         importing.choices(**options)
 
 
+def test_a_mapped_column_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    with pytest.raises(Invalid, match="no column 'quest', but by, extra"):
+        read(tmp_path, MAPPED, columns="prompt=quest,label=thumb")
+
+
 def test_weights_of_openai_are_judgements_where_the_user_says_so(tmp_path):
     row = {"messages": [*PROMPT, {"role": "assistant", "content": "Hello!", "weight": 0}]}
 

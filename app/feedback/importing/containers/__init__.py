@@ -1,6 +1,6 @@
 """Containers of records, from bytes to values with a place: recognised by their first bytes, read bit by bit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from app.errors import Invalid
@@ -11,13 +11,15 @@ from app.feedback.importing.containers.records import SourceRecord
 class Opened(NamedTuple):
     """The records of a file.
 
-    unit     what their numbers count: line, item or row
-    textual  whether all values are texts, as in a CSV file
+    unit      what their numbers count: line, item or row
+    textual   whether all values are texts, as in a CSV file
+    fraction  the share that was read; None if the place in the file tells it
     """
 
     unit: str
     records: Iterator[SourceRecord]
     textual: bool = False
+    fraction: Callable[[], float] | None = None
 
 
 def opened(file: BinaryIO, name: str) -> Opened:
@@ -30,7 +32,8 @@ def opened(file: BinaryIO, name: str) -> Opened:
     if container.kind == "json_document":
         return Opened(json_documents.UNIT, json_documents.records(file))
     if container.kind == "parquet":
-        return Opened(parquet.UNIT, parquet.records(file, name))
+        rows = parquet.ParquetRows(file, name)
+        return Opened(parquet.UNIT, iter(rows), fraction=rows.fraction)
     if container.kind == "table":
         return Opened(tables.UNIT, tables.records(file, container.encoding, container.delimiter), textual=True)
     return Opened(json_lines.UNIT, json_lines.records(file))

@@ -12,25 +12,38 @@ UNIT = "row"
 ROWS = 256
 
 
-def records(file: BinaryIO, name: str) -> Iterator[SourceRecord]:
-    """Yields the rows as objects of JSON values. Raises `Invalid` without pyarrow, and for a damaged file."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise Invalid(
-            f"{name} is a parquet file, and pyarrow is not installed: pip install 'thumbwheel-server[server]', or "
-            "write the file as JSON lines.",
-            code="parquet_unreadable",
-        ) from None
-    number = 0
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield SourceRecord(number, _plain(row))
-    except (pa.ArrowException, OSError) as error:
-        raise Invalid(f"Cannot read {name} as parquet: {error}.", code="file_unreadable") from error
+class ParquetRows:
+    """The rows of a file as objects of JSON values. Raises `Invalid` without pyarrow, and for a damaged file."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._read = 0
+        self._rows = 1
+
+    def fraction(self) -> float:
+        """Returns the share of the rows that were read: the place in the file tells nothing, as its end comes first."""
+        return self._read / self._rows
+
+    def __iter__(self) -> Iterator[SourceRecord]:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise Invalid(
+                f"{self._name} is a parquet file, and pyarrow is not installed: pip install "
+                "'thumbwheel-server[server]', or write the file as JSON lines.",
+                code="parquet_unreadable",
+            ) from None
+        try:
+            table = pq.ParquetFile(self._file)
+            self._rows = max(1, table.metadata.num_rows)
+            for batch in table.iter_batches(batch_size=ROWS):
+                for row in batch.to_pylist():
+                    self._read += 1
+                    yield SourceRecord(self._read, _plain(row))
+        except (pa.ArrowException, OSError) as error:
+            raise Invalid(f"Cannot read {self._name} as parquet: {error}.", code="file_unreadable") from error
 
 
 def _plain(value: Any) -> Any:
