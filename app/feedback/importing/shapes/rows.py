@@ -45,6 +45,8 @@ def about(row: Row) -> Body:
         body["occurred_at"] = time_of(row["timestamp"])
     if row.get("never_train") is not None:
         body["never_train"] = row["never_train"]
+    if row.get("completion_id") is not None and "completion" in row:
+        body["completion_id"] = as_text(row["completion_id"], "completion_id")
     for name, field in (("conversation_id", "conversation_id"), ("actor", "user_id")):
         if row.get(field) is not None:
             body[name] = as_text(row[field], field)
