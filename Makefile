@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-evaluation bench-train bench-train-gpu chaos hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -51,6 +51,9 @@ bench-snapshot: venv ## the cost of a snapshot of a million events, against copy
 bench-lookups: venv ## the time of lookups in a log of a million events; QUICK=1 takes fewer events, NIGHTLY=1 also ten million
 	@$(PYTHON_VENV) -m benchmarks.lookups $(if $(QUICK),--quick) $(if $(NIGHTLY),--nightly) $(ARGS)
 
+bench-gateway: venv ## what the gateway adds to 50 streams, against the same calls without it, in two minutes; QUICK=1 takes one round
+	@$(PYTHON_VENV) -m benchmarks.gateway $(if $(QUICK),--quick) $(ARGS)
+
 bench-evaluation: venv ## the time of an evaluation's samples against a training's, and our sampler against transformers.generate; QUICK=1 takes fewer prompts
 	@$(PYTHON_VENV) -m benchmarks.evaluation $(if $(QUICK),--quick) $(ARGS)
 
@@ -62,6 +65,9 @@ bench-train-gpu: venv ## the same on one CUDA GPU with models of 0.5, 1.5 and 8 
 
 chaos: venv ## 50 runs while workers, servers and disks are killed, stopped, frozen or filled, in a quarter of an hour; RUNS=4, SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.chaos.runs $(if $(RUNS),--runs $(RUNS),--results benchmarks/results/chaos.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos-serving: venv ## kill -9 of worker, API and serving targets under 30 releases, in some minutes; KILLS=3, SEED=1, ARGS
+	@$(PYTHON_VENV) -m tests.chaos.serving $(if $(KILLS),--kills $(KILLS),--results benchmarks/results/chaos-serving.json) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 hostile: venv ## hostile requests to every operation of the API, then a crowd of 1,000 readers, in five minutes; SEED=1, ARGS
 	@$(PYTHON_VENV) -m tests.hostile $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -76,7 +82,7 @@ families: venv ## every model family of transformers, packed, padded or refused,
 	@$(PYTHON_VENV) -m tests.families $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 verify-vllm: venv ## adapters of the trainer on a real vLLM, loaded, probed and refused, in minutes; VLLM=/path/to/venv/bin/vllm
-	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py -k vllm -s $(ARGS)
+	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py tests/gateway/test_real_vllm.py -k vllm -s $(ARGS)
 
 check: venv ## style, types, import contracts, migrations, docstrings, compose file: everything that CI checks except the tests
 	@$(PYTHON_VENV) -m ruff check .

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -31,6 +31,15 @@ FILE_THREADS = 16
 ANSWERED_AT_ONCE = 20
 
 
+class Turns(NamedTuple):
+    """Requests of one kind: those that have a turn, the most that may, and those that wait for one."""
+
+    kind: str
+    admitted: int
+    most: int
+    waiting: int
+
+
 class Capacity:
     """Admits requests in one event loop."""
 
@@ -39,6 +48,13 @@ class Capacity:
         self._requests = anyio.CapacityLimiter(requests)
         self._readings = anyio.CapacityLimiter(Purpose.WHOLE_LOG.sessions)
         to_thread.current_default_thread_limiter().total_tokens = requests + Purpose.WHOLE_LOG.sessions + FILE_THREADS
+
+    def turns(self) -> list[Turns]:
+        """Returns how many requests have a turn and wait for one now."""
+        return [
+            Turns(kind, limiter.borrowed_tokens, int(limiter.total_tokens), limiter.statistics().tasks_waiting)
+            for kind, limiter in (("requests", self._requests), ("whole_log", self._readings))
+        ]
 
     @asynccontextmanager
     async def session(self, *, whole_log: bool, read_only: bool) -> AsyncIterator[Session]:

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, mapped_column
+from sqlalchemy.pool import QueuePool
 
 from app import postgres_errors, settings
 
@@ -79,12 +80,16 @@ class Purpose(Enum):
     #: Keys of requests that send feedback, and the current release.
     HOT = (2, 0, 5)
     STREAMS = (1, 0, 10)
+    #: Figures of all projects for /metrics.
+    METRICS = (1, 0, 8)
     PROBES = (1, 0, 0.8)
 
 
 #: Connections of an API process other than those of `Purpose.REQUESTS`: see docs/decisions/admission.md.
-INTAKE, OUTBOX = 2, 1
-RESERVED = INTAKE + OUTBOX + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
+INTAKE, OUTBOX, KEY_CHANGES = 2, 1, 1
+RESERVED = (
+    INTAKE + OUTBOX + KEY_CHANGES + sum(each.sessions + each.arrow for each in Purpose if each is not Purpose.WORK)
+)
 #: Time-outs for a new connection, and for one of the pool.
 CONNECT_SECONDS, POOL_SECONDS = 5, 5
 #: The longest time that a statement of a request waits for a lock.
@@ -100,7 +105,7 @@ def request_connections() -> int:
     return settings.current().database_connections - RESERVED
 
 
-_engines: list[Engine] = []
+_engines: list[tuple[Purpose, Engine]] = []
 
 
 @cache
@@ -133,7 +138,7 @@ def _engine(purpose: Purpose) -> Engine:
             f"; SET lock_timeout = {min(LOCK_SECONDS, purpose.statement_seconds) * 1000:.0f}"
         )
     event.listen(created, "connect", lambda connection, _: _set_limits(connection, limits))
-    _engines.append(created)
+    _engines.append((purpose, created))
     return created
 
 
@@ -171,10 +176,19 @@ def engine(purpose: Purpose = Purpose.WORK) -> Engine:
     return _engine(purpose)
 
 
+def connections_in_use() -> dict[Purpose, tuple[int, int]]:
+    """Returns, by purpose of an API process, the connections that are in use now, and the most that may be."""
+    used = dict.fromkeys((purpose for purpose in Purpose if purpose is not Purpose.WORK), 0)
+    for purpose, each in _engines:
+        if purpose in used and isinstance(each.pool, QueuePool):
+            used[purpose] += each.pool.checkedout()
+    return {purpose: (number, purpose.sessions or request_connections()) for purpose, number in used.items()}
+
+
 def forget_connections() -> None:
     """Closes all unused connections. New ones are opened with the current settings."""
     while _engines:
-        _engines.pop().dispose()
+        _engines.pop()[1].dispose()
     _engine.cache_clear()
 
 

@@ -9,6 +9,7 @@ ThumbwheelError
 ├── Gone           it existed and was deleted for good
 ├── Conflict       it contradicts what is stored
 ├── Refused        a rule of the product forbids it; `reasons` holds each reason with its remedy
+├── RateLimited    too many events within a minute; `headers` say when to come again
 ├── StaleLease     another worker holds the run now: the writer has to stop
 └── Unavailable    a server that is needed does not answer: try again later
 """
@@ -124,6 +125,12 @@ class Conflict(ThumbwheelError):
 
 class Refused(ThumbwheelError):
     pass
+
+
+class RateLimited(ThumbwheelError):
+    def __init__(self, message: str, *, code: str, details: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        super().__init__(message, code=code, details=details)
+        self.headers = dict(headers)
 
 
 class StaleLease(ThumbwheelError):

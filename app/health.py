@@ -36,6 +36,9 @@ class Live(BaseModel):
 class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     redis: Literal["ok", "away"] = Field(description="while Redis is away, events are stored and messages wait")
+    limits: Literal["enforced", "not enforced"] = Field(
+        description="of events within a minute: while Redis is away, none is refused for its rate"
+    )
 
 
 @health.get("/livez", operation_id="live", summary="Show that the process answers", response_model=Live)
@@ -84,7 +87,8 @@ class ReadinessProbe:
             await self._lane.run(_require_postgres)
             async with asyncio.timeout(READY_SECONDS):
                 await self._intake.require_writable()
-            ready = Ready(redis="ok" if await broker else "away")
+            answers = await broker
+            ready = Ready(redis="ok" if answers else "away", limits="enforced" if answers else "not enforced")
         except TimeoutError as error:
             raise Unavailable(
                 "Postgres takes no events within a second: run `thumbwheel doctor` for details.", code="database_busy"

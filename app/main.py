@@ -1,7 +1,7 @@
 """`create_app()`: assembles the API."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -15,7 +15,10 @@ from thumbwheel.wire.webhooks import WEBHOOKS
 
 from app import outbox, settings, telemetry
 from app.access.api import router as access
+from app.access.key_changes import listening
 from app.access.known_keys import KnownKeys
+from app.access.operator_log.api import router as operator_log
+from app.access.rate_limiter import RateLimiter
 from app.capacity import Capacity, Lane
 from app.checkpoints.api import router as checkpoints
 from app.checkpoints.outcomes.api import router as suite_outcomes
@@ -26,13 +29,20 @@ from app.dashboard.api_reference import ASSETS_PATH, assets
 from app.dashboard.api_reference import router as api_reference
 from app.dashboard.cache import Remembered
 from app.dashboard.error_pages import ErrorPages
+from app.dashboard.vote_page import router as vote_page
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
-from app.feedback.ingest.fast_path import IngestFastPath
+from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
+from app.feedback.vote_links.api import router as vote_links
 from app.gates.api import router as gates
+from app.gateway.api import MODELS as GATEWAY_MODELS
+from app.gateway.api import router as gateway_router
+from app.gateway.fast_path import PATHS as GATEWAY_PATHS
+from app.gateway.fast_path import GatewayFastPath
+from app.gateway.gateway import gateway
 from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
@@ -41,13 +51,16 @@ from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
 from app.labels.quarantine.api import router as quarantine
 from app.loop.api import router as loop
+from app.metrics.api import router as metrics
+from app.metrics.process import ProcessFigures
+from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
 from app.projects.api import router as projects
 from app.releases.api import router as releases
-from app.releases.current import CurrentReleaseEndpoint, CurrentReleaseFastPath
+from app.releases.current import CURRENT_PATH, CurrentReleaseEndpoint, CurrentReleaseFastPath
 from app.runs import service as run_service
 from app.runs.api import router as runs
 from app.runs.comparisons.api import router as comparisons
@@ -59,6 +72,7 @@ from app.snapshots.reading.api import router as snapshots
 from app.suites.versions.api import router as suites
 from app.web.bodies import METHODS_WITH_BODY, BodyGate
 from app.web.problems import Problem, install_error_handlers, problems
+from app.web.request_times import MeasuredRequests, RequestTimes
 from app.webhooks.deliveries.api import router as webhook_deliveries
 from app.webhooks.endpoints.api import router as webhook_endpoints
 
@@ -84,10 +98,15 @@ TAGS = [
     {"name": "checkpoints", "description": "Immutable weights with manifest and card."},
     {"name": "releases", "description": "The ledger of shipped checkpoints, with times and reasons."},
     {"name": "serving", "description": "Servers and folders that serve checkpoints: what each should serve, and does."},
+    {
+        "name": "gateway",
+        "description": "Completions in OpenAI's shape by the serving targets, registered for feedback.",
+    },
     {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
-    {"name": "keys", "description": "API keys."},
+    {"name": "keys", "description": "API keys, and the log of what operators did with them."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
+    {"name": "metrics", "description": "Figures of the server and of its projects for Prometheus."},
 ]
 
 
@@ -102,7 +121,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
             tags=api.openapi_tags,
         )
         models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
-        models = [(Problem, "serialization"), *((model, "validation") for model in MODELS)]
+        models = [(Problem, "serialization"), *((model, "validation") for model in (*MODELS, *GATEWAY_MODELS))]
         models += [(model, "serialization") for model in (*RUN_EVENTS.values(), *WEBHOOKS.values())]
         _, shapes = models_json_schema(models, ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= shapes["$defs"]
@@ -130,7 +149,7 @@ def _describe_bodies(document: dict[str, Any]) -> None:
     answers |= {str(status): problems(413, 415)[status] for status in (413, 415)}
     for operations in document["paths"].values():
         for method, operation in operations.items():
-            if method.upper() in METHODS_WITH_BODY:
+            if method.upper() in METHODS_WITH_BODY and "gateway" not in operation["tags"]:  # its errors are OpenAI's
                 operation["responses"] = dict(sorted({**operation["responses"], **answers}.items()))
 
 
@@ -140,6 +159,7 @@ ROUTERS = (
     below_completion,
     receipts,
     feedback,
+    vote_links,
     labels,
     label_policies,
     previews,
@@ -160,12 +180,16 @@ ROUTERS = (
     releases,
     monitoring,
     serving,
+    gateway_router,
     erasures,
     webhook_endpoints,
     webhook_deliveries,
     access,
+    operator_log,
     health,
+    metrics,
     dashboard,
+    vote_page,
     api_reference,
 )
 
@@ -173,19 +197,35 @@ ROUTERS = (
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
-    api.state.capacity = Capacity()
+    api.state.capacity = capacity = Capacity()
+    api.state.hot_lane = lane = Lane(Purpose.HOT)
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
-    lane = Lane(Purpose.HOT)
-    async with intake(settings.current().need_libpq_database()) as way_in:
+    limiter = RateLimiter(settings.current().need_redis())
+    database_url = settings.current().need_libpq_database()
+    async with intake(database_url) as way_in, AsyncExitStack() as optional:
+        api.state.gateway = None
+        if settings.current().gateway:
+            api.state.gateway = await optional.enter_async_context(gateway(way_in, lane, settings.current()))
         api.state.readiness = readiness = ReadinessProbe(way_in)
-        api.state.receiver = receiver = Receiver(way_in, lane)
+        api.state.receiver = receiver = Receiver(way_in, lane, limiter)
         api.state.event_answerer = receiver.event
-        api.state.known_keys = KnownKeys(lane)
+        api.state.known_keys = known_keys = KnownKeys(lane)
         api.state.current_release = CurrentReleaseEndpoint(lane)
+        parts = [api.state.gateway.counters.registry] if api.state.gateway is not None else []
+        process_figures = ProcessFigures(api.state.request_times, way_in, capacity, parts)
+        api.state.metrics = figures = MetricsEndpoint(process_figures, lane)
+
+        def forget_keys() -> None:
+            known_keys.forget()
+            receiver.forget_keys()
+
         with outbox.relay(), called_on_shutdown(streams.stop):
-            yield
+            async with listening(database_url, forget_keys):
+                yield
+        figures.close()
         readiness.close()
+    await limiter.close()
     lane.close()
 
 
@@ -211,9 +251,12 @@ def create_app() -> FastAPI:
         BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
     )
     api.add_middleware(ErrorPages)
-    # The last one added runs first: these operations bypass the two above.
+    # The last one added runs first: these operations bypass the two at the top.
     api.add_middleware(CurrentReleaseFastPath)
     api.add_middleware(IngestFastPath)
+    api.add_middleware(GatewayFastPath)
+    api.state.request_times = times = RequestTimes()
+    api.add_middleware(MeasuredRequests, times=times, exact={EVENT_PATH, BATCH_PATH, CURRENT_PATH, *GATEWAY_PATHS})
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

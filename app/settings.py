@@ -83,14 +83,15 @@ class Settings(BaseSettings):
         30, gt=0, description="seconds after SIGTERM within which the API finishes open requests; then it exits"
     )
     page_access: Literal["key", "open"] = Field(
-        "key", description="key: the status page asks for an API key; open: anybody who reaches it may read it"
+        "key",
+        description="key: the status page and /metrics ask for an API key; open: who reaches them may read them",
     )
     database_connections: int = Field(
         20, ge=16, description="connections to Postgres that one API process may open, all its purposes together"
     )
     log_format: Literal["text", "json"] = "text"
     lease_seconds: float = Field(
-        30, gt=0, description="a worker that is silent for this many seconds loses its run to the next one"
+        30, gt=0, description="a worker that is silent for this many seconds loses its run or target to the next one"
     )
     run_attempts: int = Field(5, ge=1, description="a run that was lost this many times fails for good")
     disk_full_hours: float = Field(
@@ -108,8 +109,26 @@ class Settings(BaseSettings):
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
 
+    gateway: bool = Field(
+        default=False, description="true: the API also answers OpenAI's completions (docs/gateway.md)"
+    )
+    gateway_port: int = Field(8001, ge=0, le=65535, description="port of `thumbwheel gateway`; 0 takes a free one")
+    gateway_requests: int = Field(
+        1000, ge=1, description="requests that one gateway answers at a time; further ones are answered with 503"
+    )
+    gateway_first_byte_seconds: float = Field(
+        60, gt=0, description="longest wait for the first byte of a streamed answer; then the next target is asked"
+    )
+    gateway_answer_seconds: float = Field(
+        600, gt=0, description="longest wait for an answer that is not streamed, which begins when all is written"
+    )
+    gateway_idle_seconds: float = Field(
+        60, gt=0, description="longest pause within an answer; then the answer ends with an error"
+    )
+
     public_url: str | None = Field(
-        None, description="where receivers of webhooks reach the API, for the links in them; unset: at THUMBWHEEL_URL"
+        None,
+        description="where others reach the API, for links in webhooks and for vote links; unset: at THUMBWHEEL_URL",
     )
     webhooks_allow_private: bool = Field(
         default=False,

@@ -25,8 +25,8 @@ from tests.emptied import Emptying
 if TYPE_CHECKING:
     from app.cli.stack import Stack
 
-#: Fixtures of the API, for the `web` folder of every room, and of a real server of models.
-pytest_plugins = ["tests.api_fixtures", "tests.transformers_server"]
+#: Fixtures of the API, for the `web` folder of every room, of a browser, and of a real server of models.
+pytest_plugins = ["tests.api_fixtures", "tests.chromium", "tests.transformers_server"]
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

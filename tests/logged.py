@@ -11,7 +11,8 @@ from thumbwheel import wire
 from app import settings
 from app.errors import ThumbwheelError
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, intake
+from app.feedback.ingest.group_commit import Intake, intake
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind
 
 Answer = BodyOutcome | ThumbwheelError
 

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
+from thumbwheel.chat_messages import UnreadableMessage, normal_prompt
+from thumbwheel.row_checks import REASONS
 
+from worker.training.data.tool_marks import rendered_form
 from worker.training.machine.process import DONE, REFUSED, TrainingRefusal, first_line, prepare_environment
 
 if TYPE_CHECKING:
@@ -103,12 +106,15 @@ def _ids(tokens: Any, prompt: Any, context: int) -> "Ids":
             raise Unanswerable("the prompt is a chat, and the model has no chat template")
         ids = tokenizer(prompt)["input_ids"]
     else:
-        chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        continues = chat[-1]["role"] == "assistant"
+        sent = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        continues = sent[-1]["role"] == "assistant"
         try:
+            chat = [rendered_form(message) for message in normal_prompt(sent)]
             text = tokenizer.apply_chat_template(
                 chat, tokenize=False, add_generation_prompt=not continues, continue_final_message=continues
             )
+        except UnreadableMessage as unreadable:
+            raise Unanswerable(f"{REASONS[unreadable.reason].meaning} ({unreadable.detail})") from None
         except Exception as error:  # noqa: BLE001 - templates are programs and raise what they like
             raise Unanswerable(f"the chat template fails: {first_line(error)}") from None
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -52,3 +52,16 @@ def list_keys(
 def revoke_key(key_id: UUID, session: Transaction, caller: Admin) -> wire.Key:
     """Revokes the key from now on. Doing it again changes nothing."""
     return service.revoke(session, key_id, within=caller.project)
+
+
+@router.post(
+    "/v1/keys/{key_id}/rotate",
+    operation_id="rotate_key",
+    summary="Replace the secret of a key",
+    response_model=wire.CreatedKey,
+    responses=problems(404, 409),
+)
+def rotate_key(key_id: UUID, rotation: wire.KeyRotation, session: Transaction, caller: Admin) -> wire.CreatedKey:
+    """Returns the key with a new secret, which is shown only this once. During the overlap, the secret before is valid
+    too, so that senders can be changed one after the other."""
+    return service.rotate(session, key_id, rotation, within=caller.project)

@@ -1,7 +1,7 @@
 """Creates secrets of API keys, and checks the scopes and validity of keys. Pure.
 
-A key is ``tw_`` and 256 random bits. Only its SHA-256 is stored: a secret that cannot be guessed needs no slow hash,
-and a slow hash would let every caller keep the processor busy.
+A key is ``tw_`` and 256 random bits, that of a browser ``twb_`` and as many. Only its SHA-256 is stored: a secret that
+cannot be guessed needs no slow hash, and a slow hash would let every caller keep the processor busy.
 """
 
 import hashlib
@@ -9,14 +9,16 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime
 
-SCHEME = "tw_"
+SCHEME, BROWSER_SCHEME = "tw_", "twb_"
 SECRET_BYTES = 32
 PREFIX_LENGTH = 10
 ADMIN = "admin"
+#: The channel of Postgres on which a change of a key is announced.
+CHANGES_CHANNEL = "thumbwheel_keys"
 
 
-def new_secret() -> str:
-    return SCHEME + secrets.token_urlsafe(SECRET_BYTES)
+def new_secret(*, browser: bool = False) -> str:
+    return (BROWSER_SCHEME if browser else SCHEME) + secrets.token_urlsafe(SECRET_BYTES)
 
 
 def sha256_of(secret: str) -> bytes:

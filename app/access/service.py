@@ -1,15 +1,17 @@
-"""Creates, lists, revokes and recognises API keys."""
+"""Creates, lists, rotates, revokes and recognises API keys."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.access import keys, store
+from app.access import key_uses, keys, store
+from app.access.operator_log import service as operator_log
 from app.access.tables import ApiKey
 from app.database import now
-from app.errors import Fault, Forbidden, Invalid, NotFound, Unauthenticated
+from app.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
 from app.pages import Page, key_of_cursor, page_of
 
 FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
@@ -17,12 +19,13 @@ FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
 
 def recognise(session: Session, secret: str) -> ApiKey:
     """Returns the key of a request. Raises `Unauthenticated` if it is unknown, expired or revoked."""
-    key = store.of_secret(session, keys.sha256_of(secret))
+    key = store.of_secret(session, keys.sha256_of(secret), now())
     if key is None:
         raise Unauthenticated("Unknown API key: check it, or ask an admin for a new one.", code="unknown_key")
     reason = keys.reason_to_refuse(expires_at=key.expires_at, revoked_at=key.revoked_at, at=now())
     if reason is not None:
         raise Unauthenticated(reason, code="closed_key")
+    key_uses.note(key.id)
     return key
 
 
@@ -34,6 +37,7 @@ def first_admin_key(session: Session) -> str | None:
     store.hold_first_key_lock(session)
     if store.has_open_admin_key(session, now()):
         return None
+    operator_log.record(session, "create_first_key")
     return _insert(session, FIRST_ADMIN).secret
 
 
@@ -44,6 +48,8 @@ def replaced_first_admin_key(session: Session) -> str:
     """
     store.hold_first_key_lock(session)
     store.revoke_named(session, FIRST_ADMIN.name, now())
+    store.announce_change(session)
+    operator_log.record(session, "replace_first_key")
     return _insert(session, FIRST_ADMIN).secret
 
 
@@ -60,7 +66,9 @@ def create_key(session: Session, new: wire.NewKey, *, within: str | None) -> wir
     if new.expires_at is not None and new.expires_at <= now():
         fault = Fault("/expires_at", "is in the past: send a later time, or leave it out")
         raise Invalid("The new key would have expired already.", code="expired_already", faults=[fault])
-    return _insert(session, new)
+    created = _insert(session, new)
+    operator_log.note(session, created.project, key_id=created.id, name=created.name, scopes=created.scopes)
+    return created
 
 
 def list_keys(session: Session, *, within: str | None, cursor: str | None, limit: int) -> Page[wire.Key]:
@@ -71,23 +79,50 @@ def list_keys(session: Session, *, within: str | None, cursor: str | None, limit
 
 def revoke(session: Session, key_id: UUID, *, within: str | None) -> wire.Key:
     """Revokes the key; a second call changes nothing. Raises `NotFound`, also for a key of another project."""
-    key = store.locked(session, key_id, within)
-    if key is None:
-        raise NotFound(f"There is no key {key_id} that you may revoke.", code="key_not_found")
+    key = _require_locked(session, key_id, within)
     if key.revoked_at is None:
         key.revoked_at = now()
         session.flush()
+        store.announce_change(session)
     return _without_secret(key)
 
 
+def rotate(session: Session, key_id: UUID, rotation: wire.KeyRotation, *, within: str | None) -> wire.CreatedKey:
+    """Replaces the secret of a key. The one before stays valid during the overlap; one from before an earlier rotation
+    ends at once. Raises `NotFound`, also for a key of another project, and `Conflict` for a revoked or expired key.
+    """
+    key = _require_locked(session, key_id, within)
+    reason = keys.reason_to_refuse(expires_at=key.expires_at, revoked_at=key.revoked_at, at=now())
+    if reason is not None:
+        raise Conflict(f"A key that is not valid cannot be rotated. {reason}", code="closed_key")
+    overlap = timedelta(hours=rotation.overlap_hours)
+    secret = keys.new_secret(browser=bool(key.origins))
+    key.previous_sha256 = key.secret_sha256 if overlap else None
+    key.previous_until = now() + overlap if overlap else None
+    key.secret_sha256, key.prefix = keys.sha256_of(secret), keys.prefix_of(secret)
+    session.flush()
+    store.announce_change(session)
+    return wire.CreatedKey(**_without_secret(key).model_dump(), secret=secret)
+
+
+def _require_locked(session: Session, key_id: UUID, within: str | None) -> ApiKey:
+    key = store.locked(session, key_id, within)
+    if key is None:
+        raise NotFound(f"There is no key {key_id} that you may change.", code="key_not_found")
+    operator_log.note(session, key.project_id, name=key.name)
+    return key
+
+
 def _insert(session: Session, new: wire.NewKey) -> wire.CreatedKey:
-    secret = keys.new_secret()
+    secret = keys.new_secret(browser=bool(new.origins))
     values = {
         "project_id": new.project,
         "name": new.name,
         "prefix": keys.prefix_of(secret),
         "secret_sha256": keys.sha256_of(secret),
         "scopes": sorted(set(new.scopes)),
+        "origins": sorted(set(new.origins)),
+        "limits": new.limits_to_store(),
         "expires_at": new.expires_at,
     }
     try:
@@ -107,8 +142,12 @@ def _without_secret(row: ApiKey) -> wire.Key:
             "prefix": row.prefix,
             "scopes": row.scopes,
             "project": row.project_id,
+            "origins": row.origins,
+            "limits": row.limits,
             "created_at": row.created_at,
             "expires_at": row.expires_at,
             "revoked_at": row.revoked_at,
+            "last_used_at": row.last_used_at,
+            "previous_secret_until": row.previous_until,
         }
     )

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.access.keys import ADMIN
+from app.access.keys import ADMIN, CHANGES_CHANNEL
 from app.access.tables import ApiKey
 
 #: Number of the advisory lock for creating the first key: any number that nothing else uses.
@@ -19,8 +19,15 @@ def insert_key(session: Session, values: dict[str, Any]) -> ApiKey:
     return session.scalars(insert(ApiKey).values(**values).returning(ApiKey)).one()
 
 
-def of_secret(session: Session, secret_sha256: bytes) -> ApiKey | None:
-    return session.scalars(select(ApiKey).where(ApiKey.secret_sha256 == secret_sha256)).one_or_none()
+def of_secret(session: Session, secret_sha256: bytes, at: datetime) -> ApiKey | None:
+    """Returns the key with this secret, or with this secret before a rotation whose overlap has not ended."""
+    previous = and_(ApiKey.previous_sha256 == secret_sha256, ApiKey.previous_until > at)
+    return session.scalars(select(ApiKey).where(or_(ApiKey.secret_sha256 == secret_sha256, previous))).one_or_none()
+
+
+def announce_change(session: Session) -> None:
+    """Tells every process of the API, once this transaction commits, that what it knows of keys may be out of date."""
+    session.execute(select(func.pg_notify(CHANGES_CHANNEL, "")))
 
 
 def locked(session: Session, key_id: UUID, project: str | None) -> ApiKey | None:

@@ -126,6 +126,8 @@ def _show(item: wire.Audit, as_json: bool) -> None:
         "policy": f"{item.policy_name} {item.policy_version}",
         "drawn": f"{when(item.created_at)} by {item.created_by}, seed {item.seed}, up to position {item.watermark}",
     }
+    if item.mislabelled_good is not None and item.mislabelled_bad is not None:
+        lines["recipe"] = f"mislabelled_good={item.mislabelled_good:.3f} mislabelled_bad={item.mislabelled_bad:.3f}"
     show_one(item, lines, as_json=as_json)
 
 

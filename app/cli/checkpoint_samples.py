@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 from thumbwheel import wire
+from thumbwheel.chat_messages import readable_prompt
 
 from app.cli.connection import AsJson, Project, connected, find_id, short_id
 from app.cli.listing import as_table, console, figure, print_json
@@ -173,7 +174,7 @@ def _shown(reply: wire.ModelReply) -> str:
     return reply.completion + ("" if reply.finished else " […]")
 
 
-def _text(prompt: str | list[dict[str, Any]]) -> str:
+def _text(prompt: str | list[dict[str, Any]] | dict[str, Any]) -> str:
     if isinstance(prompt, str):
         return prompt
-    return "\n".join(f"{message['role']}: {message.get('content') or ''}" for message in prompt)
+    return "\n".join(f"{who}: {text}" for who, text in readable_prompt(prompt))

@@ -162,10 +162,15 @@ def _row(item: "Imported | Registered", unit: str) -> dict[str, Any]:
     else:
         texts, about = (item.completion.prompt, item.completion.completion), item.completion_id
         what = {"signal": None, "value": {}, "actor": None}
-    prompt: Any = texts[0]
-    if isinstance(prompt, list):
-        prompt = [message.model_dump(exclude_none=True) for message in prompt]
-    return {unit: item.line, "completion_id": about, **what, "prompt": prompt, "completion": texts[1]}
+    prompt, completion = map(_as_json, texts)
+    return {unit: item.line, "completion_id": about, **what, "prompt": prompt, "completion": completion}
+
+
+def _as_json(text: Any) -> Any:
+    """Returns a prompt or a completion as JSON values."""
+    if isinstance(text, list):
+        return [_as_json(message) for message in text]
+    return text if text is None or isinstance(text, str) else text.model_dump(mode="json", exclude_none=True)
 
 
 def _print_rows(outcome: ImportOutcome) -> None:
@@ -173,16 +178,19 @@ def _print_rows(outcome: ImportOutcome) -> None:
         return
     from rich.table import Table
     from rich.text import Text
+    from thumbwheel.chat_messages import messages_of, readable
 
     table = Table(outcome.unit, "completion", "actor", "signal", "prompt", "answer", box=None, header_style="bold",
                   pad_edge=False)  # fmt: skip
     for row in outcome.rows:
-        prompt = row["prompt"]
-        if isinstance(prompt, list):
-            prompt = f"{len(prompt)} messages: {prompt[-1].get('content')}"
+        prompt, answer = row["prompt"], row["completion"]
+        if prompt is not None and not isinstance(prompt, str):
+            messages = messages_of(prompt)
+            prompt = f"{len(messages)} messages: {readable(messages[-1])}"
+        answer = readable(answer) if isinstance(answer, dict) else answer
         values = ", ".join(f"{value}" for value in row["value"].values())
         signal = "registered" if row["signal"] is None else f"{row['signal']} {values}"
-        cells = (row[outcome.unit], row["completion_id"], row["actor"], signal, prompt, row["completion"])
+        cells = (row[outcome.unit], row["completion_id"], row["actor"], signal, prompt, answer)
         table.add_row(*(Text(_brief(cell)) for cell in cells))
     console().print(f"\n{outcome.file}: the first {len(outcome.rows)} of them", markup=False)
     console().print(table)

@@ -1,10 +1,11 @@
-"""`thumbwheel keys …`: creates, lists and revokes API keys."""
+"""`thumbwheel keys …`: creates, lists, rotates and revokes API keys."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, get_args
 
 import typer
 from thumbwheel import wire
+from thumbwheel.wire.keys import BROWSER_SCOPES
 
 from app.cli.connection import AsJson, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
@@ -18,17 +19,37 @@ SCOPES = get_args(wire.Scope)
 @keys.command()
 def create(
     name: Annotated[str, typer.Argument(help="Its name, which should say what it is for.")],
-    scope: Annotated[list[str], typer.Option(help=f"A scope; may be repeated: {', '.join(SCOPES)}.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A scope; may be repeated: {', '.join(SCOPES)}.  [with --origin: feedback:write]"),
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Limit it to this project.  [default: all projects]")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.  [default: never]")] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Make it a browser key for pages of this origin; may be repeated. Needs --project."),
+    ] = None,
+    per_minute: Annotated[int | None, typer.Option(min=1, help="Events a minute, in all.  [default: any]")] = None,
+    per_actor: Annotated[
+        int | None, typer.Option(min=1, help="Events a minute of one actor.  [default: any; of a browser key 30]")
+    ] = None,
+    per_address: Annotated[
+        int | None, typer.Option(min=1, help="Events a minute of one address.  [default: any; of a browser key 120]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its secret is shown only this once."""
-    expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
+    limits = {"per_minute": per_minute, "actor_per_minute": per_actor, "address_per_minute": per_address}
+    new = {
+        "name": name,
+        "scopes": scope or (BROWSER_SCOPES if origin else []),
+        "project": project,
+        "expires_at": datetime.now(UTC) + timedelta(days=days) if days is not None else None,
+        "origins": origin or [],
+        "limits": {name: quota for name, quota in limits.items() if quota is not None},
+    }
     with connected() as client:
-        created = client.keys.create(
-            wire.NewKey.model_validate({"name": name, "scopes": scope, "project": project, "expires_at": expires_at})
-        )
+        created = client.keys.create(wire.NewKey.model_validate(new))
     show_one(created, {"key, shown this once": created.secret, **_lines(created)}, as_json=as_json)
 
 
@@ -42,11 +63,28 @@ def list_keys(as_json: AsJson = False) -> None:
         "scopes": lambda key: ", ".join(key.scopes),
         "project": lambda key: key.project or "all",
         "created": lambda key: when(key.created_at),
+        "origins": lambda key: ", ".join(key.origins) or "–",
+        "last used": lambda key: when(key.last_used_at),
         "expires": lambda key: when(key.expires_at),
         "revoked": lambda key: when(key.revoked_at),
     }
     with connected() as client:
         show_all(client.keys.list(), columns, as_json=as_json)
+
+
+@keys.command()
+def rotate(
+    key: Annotated[str, typer.Argument(help="Its id, or its last characters.")],
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=168, help="Hours for which the old secret stays valid; 0 if it has leaked.")
+    ] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the secret of a key. The new one is shown only this once."""
+    with connected() as client:
+        rotated = client.keys.rotate(find_id(key, client.keys.list(), "key"), overlap_hours)
+    lines = {**_lines(rotated), "old secret until": when(rotated.previous_secret_until)}
+    show_one(rotated, {"key, shown this once": rotated.secret, **lines}, as_json=as_json)
 
 
 @keys.command()
@@ -89,11 +127,20 @@ def first(
         print_json({"secret": secret})
 
 
+def limits_in_words(limits: wire.FeedbackLimits) -> str:
+    """Returns the limits of a key or a project, for one line."""
+    address = limits.address_per_minute if isinstance(limits, wire.KeyLimits) else None
+    parts = {"in all": limits.per_minute, "an actor": limits.actor_per_minute, "an address": address}
+    return ", ".join(f"{quota:,} {whose}" for whose, quota in parts.items() if quota is not None) or "any number"
+
+
 def _lines(key: wire.Key) -> dict[str, str]:
     return {
         "id": str(key.id),
         "name": key.name,
         "scopes": ", ".join(key.scopes),
         "project": key.project or "all",
+        "origins": ", ".join(key.origins) or "–",
+        "events a minute": limits_in_words(key.limits),
         "expires": when(key.expires_at),
     }

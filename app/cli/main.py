@@ -17,10 +17,12 @@ from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
 from app.cli.gates import gates
+from app.cli.gateway import gateway
 from app.cli.import_files import import_files
 from app.cli.keys import keys
 from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
+from app.cli.operator_log import operator_log
 from app.cli.policies import policies
 from app.cli.privacy import actors, erasures, receipt
 from app.cli.project_suites import add, adopt, adopted, drop, history, list_suites, show
@@ -34,6 +36,7 @@ from app.cli.snapshots import snapshot
 from app.cli.suites import suites
 from app.cli.train import train
 from app.cli.up import up
+from app.cli.vote_links import vote_links
 from app.cli.webhooks import webhooks
 from app.errors import ThumbwheelError
 
@@ -65,6 +68,7 @@ def options(
 
 
 app.command(short_help="Run everything in this terminal, until Ctrl-C.")(up)
+app.command(short_help="Answer OpenAI's completions by the serving targets.")(gateway)
 app.command(short_help="Watch the whole loop with simulated users.")(demo)
 app.command(short_help="Train on files, without any service.")(train)
 app.command(short_help="Check this machine, settings and processes.")(doctor)
@@ -72,6 +76,8 @@ app.command(short_help="Migrate the database to the newest tables.")(migrate)
 app.command(short_help="List files in the store that no row names.")(leftovers)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
+app.command("operator-log", short_help="List who did what with which key.")(operator_log)
+app.add_typer(vote_links, name="vote-links")
 app.command("import", short_help="Send files of feedback.")(import_files)
 app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")

@@ -9,6 +9,7 @@ from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
 from app.cli.gates import gates_of
+from app.cli.keys import limits_in_words
 from app.cli.listing import show_all, show_one, when
 from app.errors import Invalid
 
@@ -168,6 +169,7 @@ def _show(item: wire.Project, as_json: bool) -> None:
         "recipe": " ".join([item.recipe.preset, *(f"{name}={value}" for name, value in changes.items())]),
         "trigger": _trigger(item.trigger),
         "gates": f"{item.gates.document.name}, version {item.gates.version} (sha256 {item.gates.sha256[:12]}…)",
+        "events a minute": limits_in_words(item.limits),
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},
     }
     show_one(item, lines, as_json=as_json)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 from thumbwheel import Client, wire
+from thumbwheel.chat_messages import readable_prompt
 
 VERDICTS: dict[str, wire.AuditVerdict] = {"y": "agree", "n": "disagree", "u": "unsure"}
 BACK, QUIT = "b", "q"
@@ -60,14 +61,10 @@ def item_text(item: wire.AuditItem) -> str:
 
 
 def _texts(item: wire.AuditItem) -> list[tuple[str, str]]:
-    turns = [("prompt", item.prompt)] if isinstance(item.prompt, str) else [_turn(turn) for turn in item.prompt]
-    return [*turns, ("completion", item.completion)]
-
-
-def _turn(message: dict[str, object]) -> tuple[str, str]:
-    calls = message.get("tool_calls")
-    parts = [str(part) for part in (message.get("content"), calls and f"calls tools: {calls}") if part]
-    return f"prompt, {message['role']}", "\n".join(parts)
+    completion = ("completion", item.completion)
+    if isinstance(item.prompt, str):
+        return [("prompt", item.prompt), completion]
+    return [*((f"prompt, {who}", text) for who, text in readable_prompt(item.prompt)), completion]
 
 
 def _indented(text: str) -> str:

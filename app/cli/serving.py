@@ -34,12 +34,15 @@ Settings = Annotated[
 def show(
     target: Annotated[str | None, typer.Argument(metavar="TARGET", help="[default: all of them]")] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait until the live checkpoint is served; exit code 1 if not.")
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Wait until the live checkpoint and the canary are served; exit code 1 if not."
+        ),
     ] = 0,
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the live checkpoint beside what the targets serve."""
+    """Show the live checkpoint and the canary beside what the targets serve."""
     with connected(project) as client:
         in_step = _waited(client, target, wait)
         if target is None:
@@ -61,7 +64,7 @@ def add(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a target. A worker brings it to the live checkpoint."""
+    """Add a target. A worker brings it to the live checkpoint, and to a canary."""
     given: dict[str, Any] = {"kind": kind, "publish_folder": publish_folder, **changes_of(settings)}
     if url is not None:
         given["url"] = url
@@ -134,15 +137,20 @@ def _show_all(item: wire.Serving, as_json: bool) -> None:
         print_json(item.model_dump(mode="json"))
         return
     console().print(f"live: checkpoint {short_id(item.checkpoint_id)}, release {item.release}", markup=False)
+    if item.canary is not None:
+        share = f"{item.canary.share or 0:g} of the actors"
+        canary = f"checkpoint {short_id(item.canary.checkpoint_id)}, release {item.canary.number}, {share}"
+        console().print(f"canary: {canary}", markup=False)
     columns = {
         "target": lambda target: target.name,
         "kind": lambda target: target.kind,
         "state": lambda target: target.state,
         "seen": lambda target: short_id(target.seen_checkpoint_id),
         "probe": lambda target: probe_in_words(target.probe),
+        "canary": lambda target: canary_in_words(target.canary),
         "age": lambda target: "–" if target.age_seconds is None else f"{target.age_seconds:.0f} s",
         "differs since": lambda target: when(target.differs_since),
-        "why": lambda target: target.reason or "",
+        "why": _why,
     }
     show_all(item.targets, columns, as_json=as_json)
 
@@ -158,6 +166,7 @@ def _show(item: wire.ServingTarget, as_json: bool) -> None:
         "url": item.url or "–",
         "probe": probe_in_words(item.probe),
         "seen at": when(item.seen_at),
+        **_canary_lines(item.canary),
         "differs since": when(item.differs_since),
         "next look": when(item.next_try_at),
         "draining": ", ".join(item.draining) or "–",
@@ -165,6 +174,32 @@ def _show(item: wire.ServingTarget, as_json: bool) -> None:
         "notices": "; ".join(item.notices) or "–",
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _why(target: wire.ServingTarget) -> str:
+    if target.reason is None and target.canary is not None and target.canary.reason is not None:
+        return f"canary: {target.canary.reason}"
+    return target.reason or ""
+
+
+def _canary_lines(canary: wire.ServedCanary | None) -> dict[str, str]:
+    if canary is None:
+        return {"canary": "–"}
+    return {
+        "canary": canary_in_words(canary),
+        "canary: why": canary.reason or "–",
+        "canary: desired": short_id(canary.desired_checkpoint_id),
+        "canary: model": canary.model or "–",
+        "canary: probe": probe_in_words(canary.probe),
+    }
+
+
+def canary_in_words(canary: wire.ServedCanary | None) -> str:
+    """Returns the state of a canary at a target, and what was seen of it."""
+    if canary is None:
+        return "–"
+    state = canary.state.replace("_", " ")
+    return state if canary.seen_checkpoint_id is None else f"{state}, {short_id(canary.seen_checkpoint_id)}"
 
 
 def probe_in_words(probe: wire.ProbeResult | None) -> str:

@@ -28,17 +28,22 @@ API_STOP_SECONDS = 5  # beyond `shutdown_seconds`
 
 API = "api"
 BEAT = "beat"
+GATEWAY = "gateway"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running Thumbwheel. `environment` lets another process join it; `admin_key` is None unless it is new."""
+    """A running Thumbwheel. `environment` lets another process join it; `admin_key` is None unless it is new.
+
+    gateway_url  the base URL of OpenAI's clients, None without a gateway
+    """
 
     base_url: str
     admin_key: str | None
     environment: Mapping[str, str]
     supervisor: Supervisor
     server_watch: ServerWatch
+    gateway_url: str | None = None
 
     def watch(self) -> None:
         """Restarts processes and embedded servers that died; call it about once a second, in the thread of `running`.
@@ -65,12 +70,15 @@ def interruptible() -> None:
 
 
 @contextmanager
-def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = True) -> Iterator[Stack]:
+def running(
+    settings: Settings, say: Say, *, workers: int = 1, durable: bool = True, gateway: bool = False
+) -> Iterator[Stack]:
     """Runs everything in `settings.data_dir` while the block lasts, in the calling thread.
 
     settings  passed to every process; servers with a URL are used, the others are embedded; port 0 takes a free one
     say       a function that gets every line of every process
     workers   the number of workers for runs; 0 leaves runs to workers elsewhere
+    gateway   True runs a gateway on the port `gateway_port`
     durable   False gives up the safety of the data against a crash of the machine for speed
 
     Raises `Conflict` if the folder or the port is in use, `Unavailable` if a process does not start.
@@ -79,6 +87,9 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         folder = stack.enter_context(services.claimed(settings.data_dir.absolute()))
         port = settings.port or services.free_port()
         require_free(settings.host, port)
+        gateway_port = (settings.gateway_port or services.free_port()) if gateway else None
+        if gateway_port is not None:
+            require_free(settings.host, gateway_port)
         servers: dict[str, services.EmbeddedServer] = {}
         phase = partial(_phase, say)
         database_url, redis_url = settings.database_url, str(settings.redis_url or "")
@@ -114,7 +125,7 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
         # children of a worker follow by `end_with_parent` in `worker.main`.
         supervisor = Supervisor(say)
         runners = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-        stack.callback(supervisor.stop, [API], settings.shutdown_seconds + API_STOP_SECONDS)
+        stack.callback(supervisor.stop, [GATEWAY, API], settings.shutdown_seconds + API_STOP_SECONDS)
         stack.callback(supervisor.stop, [BEAT, *runners], WORKER_STOP_SECONDS)
         supervisor.start(API, api_command(settings.host, port), environment)
         for name in runners:
@@ -127,11 +138,16 @@ def running(settings: Settings, say: Say, *, workers: int = 1, durable: bool = T
             orphaned_with=signal.SIGKILL,
         )
 
+        gateway_url = None
+        if gateway_port is not None:
+            gateway_url = f"http://{_reachable(settings.host)}:{gateway_port}/v1"
+            supervisor.start(GATEWAY, gateway_command(settings.host, gateway_port), environment)
+
         with phase("API, beat and workers" if runners else "API and beat"):
             answers = partial(_answers, f"{base_url}/livez")
             if not services.wait_until(lambda: answers() or not supervisor.alive(API), API_SECONDS) or not answers():
                 raise Unavailable("The API does not start: see its lines above.", code="api_silent")
-        yield Stack(base_url, admin_key, environment, supervisor, ServerWatch(say, servers))
+        yield Stack(base_url, admin_key, environment, supervisor, ServerWatch(say, servers), gateway_url)
 
 
 @contextmanager
@@ -187,6 +203,10 @@ def _first_admin_key(database_url: str) -> str | None:
 
 def api_command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "app.server", "--host", host, "--port", str(port)]
+
+
+def gateway_command(host: str, port: int) -> list[str]:
+    return [*api_command(host, port), "--application", "app.gateway.main:create_tuned_gateway"]
 
 
 def celery_command(name: str, queue: str) -> list[str | Path]:

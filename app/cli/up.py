@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from app.cli.stack import Stack
 
-COLOURS = {"api": "cyan", "beat": "magenta", "thumbwheel": "green"}
+COLOURS = {"api": "cyan", "gateway": "cyan", "beat": "magenta", "thumbwheel": "green"}
 WORKER_COLOUR = "yellow"
 WATCH_SECONDS = 0.5
 
@@ -41,6 +41,9 @@ def up(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Workers for runs on this machine.")] = 1,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Same as --workers 0.")] = False,
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Also run the gateway, on the port THUMBWHEEL_GATEWAY_PORT.")
+    ] = False,
 ) -> None:
     """Run Postgres, Redis, API, worker and beat in this terminal, until Ctrl-C.
 
@@ -56,7 +59,7 @@ def up(
     interruptible()
     try:
         terminal.say("thumbwheel", f"starting in {config.data_dir}; Ctrl-C stops everything")
-        with running(config, terminal.say, workers=0 if no_worker else workers) as stack:
+        with running(config, terminal.say, workers=0 if no_worker else workers, gateway=gateway) as stack:
             _announce(terminal, stack)
             pause = threading.Event()
             while True:
@@ -68,6 +71,8 @@ def up(
 
 def _announce(terminal: Terminal, stack: "Stack") -> None:
     terminal.say("thumbwheel", f"up: {stack.base_url} (status page), {stack.base_url}/docs (API)")
+    if stack.gateway_url:
+        terminal.say("thumbwheel", f"gateway: {stack.gateway_url} is the base URL of OpenAI's clients")
     if stack.admin_key:
         terminal.say("thumbwheel", f"first admin key, shown this once: {stack.admin_key}")
         terminal.say("thumbwheel", f"in another terminal: export THUMBWHEEL_API_KEY={stack.admin_key}")

@@ -9,7 +9,15 @@ from app.projects import service as projects
 from app.serving import service as serving
 
 #: State of a target → the style of its label.
-STYLES = {"serving": "succeeded", "loading": "training", "new": "queued", "away": "failed", "disabled": "cancelled"}
+STYLES = {
+    "serving": "succeeded",
+    "loading": "training",
+    "ending": "training",
+    "new": "queued",
+    "away": "failed",
+    "disabled": "cancelled",
+    "left_out": "cancelled",
+}
 
 
 @dataclass(frozen=True)
@@ -23,9 +31,9 @@ def view_of(session: Session, project: str) -> ServingView:
     return ServingView(projects.get(session, project), serving.overview(session, project))
 
 
-def style(target: wire.ServingTarget) -> str:
-    """Returns the class of the label of a target's state."""
-    return STYLES.get(target.state, target.state)
+def style(shown: wire.ServingTarget | wire.ServedCanary) -> str:
+    """Returns the class of the label of the state of a target, or of a canary there."""
+    return STYLES.get(shown.state, shown.state)
 
 
 def verdict_in_words(probe: wire.ProbeResult) -> str:

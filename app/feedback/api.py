@@ -63,7 +63,7 @@ def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[s
     response_model=wire.EventReceipt,
     responses={
         200: {"model": wire.EventReceipt, "description": "A replay: it was stored before"},
-        **problems(404, 409, 413, 415),
+        **problems(404, 409, 413, 415, 429),
     },
     openapi_extra=_body(_EVENT, examples.EVENTS),
 )
@@ -79,7 +79,7 @@ async def record_feedback() -> Response:
     response_model=wire.BatchReceipt,
     responses={
         207: {"model": wire.BatchReceipt, "description": "Some items were refused"},
-        **problems(404, 409, 413, 415),
+        **problems(404, 409, 413, 415, 429),
     },
     openapi_extra=_body(
         {"anyOf": [_ARRAY, _OBJECT]},
@@ -120,7 +120,7 @@ def list_feedback(
     response_model=wire.CompletionReceipt,
     responses={
         200: {"model": wire.CompletionReceipt, "description": "A replay: it was registered before"},
-        **problems(404, 409, 413, 415),
+        **problems(404, 409, 413, 415, 429),
     },
     openapi_extra=_body({"$ref": "#/components/schemas/Completion"}, examples.COMPLETIONS),
 )

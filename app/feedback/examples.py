@@ -36,6 +36,26 @@ EVENTS: dict[str, Any] = {
             "signal": {"kind": "edit", "text": "It arrives tomorrow."},
         },
     },
+    "tools": {
+        "summary": "A thumb on a tool call, with the tools that the model was offered",
+        "value": {
+            "event_id": "vote-6512bd43",
+            "completion_id": "msg-1045",
+            "actor": "user-81",
+            "prompt": {
+                "messages": [{"role": "user", "content": [{"type": "text", "text": _PROMPT}]}],
+                "tools": [{"type": "function", "function": {"name": "track", "parameters": {"type": "object"}}}],
+            },
+            "completion": {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "t1", "type": "function", "function": {"name": "track", "arguments": '{"parcel": 7}'}}
+                ],
+            },
+            "signal": {"kind": "thumbs", "value": "up"},
+        },
+    },
     "preference": {
         "summary": "One answer preferred over another",
         "value": {

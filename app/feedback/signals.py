@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 from thumbwheel import wire
+from thumbwheel.chat_messages import UnreadableMessage, is_plain, normal_message, readable, text_of
 
 from app.errors import Fault, Faults, brief, pointer_into, pointer_part
 
@@ -56,9 +57,34 @@ def _fault_of(item: Any, fault: ErrorDetails) -> Fault:
 
 def as_stored(event: wire.Event) -> wire.Event:
     """Returns the event as the log stores it: an edit that changed nothing becomes an acceptance."""
-    if isinstance(event.signal, wire.Edit) and event.signal.text == event.completion:
+    completion = event.completion
+    if isinstance(event.signal, wire.Edit) and completion and event.signal.text == answer_of(completion).text:
         return event.model_copy(update={"signal": _ACCEPT})
     return event
+
+
+class StoredAnswer(NamedTuple):
+    """A completion as it is stored. `message`: as it was sent, if it is more than a text."""
+
+    text: str
+    message: dict[str, Any] | None = None
+
+    @property
+    def as_sent(self) -> str | dict[str, Any]:
+        return self.text if self.message is None else self.message
+
+
+def answer_of(completion: str | wire.Message) -> StoredAnswer:
+    """Returns the completion as it is stored; a message with nothing but a text becomes that text."""
+    if isinstance(completion, str):
+        return StoredAnswer(completion)
+    message = completion.model_dump(mode="json", exclude_none=True)
+    if is_plain([message]):
+        return StoredAnswer(message["content"])
+    try:
+        return StoredAnswer(text_of(normal_message(message)), message)
+    except UnreadableMessage:
+        return StoredAnswer(readable(message), message)
 
 
 def document(event: wire.Event) -> dict[str, Any]:
@@ -68,7 +94,7 @@ def document(event: wire.Event) -> dict[str, Any]:
         "actor": event.actor,
         "signal": event.signal.model_dump(mode="json", exclude_none=True),
         "prompt": _prompt(event.prompt),
-        "completion": event.completion,
+        "completion": None if event.completion is None else answer_of(event.completion).as_sent,
         "checkpoint_id": None if event.checkpoint_id is None else str(event.checkpoint_id),
         "occurred_at": None if event.occurred_at is None else event.occurred_at.timestamp(),
         "supersedes": event.supersedes,
@@ -82,7 +108,7 @@ def completion_document(completion: wire.Completion) -> dict[str, Any]:
     """Returns the body of a registered completion as JSON values."""
     return {
         "prompt": _prompt(completion.prompt),
-        "completion": completion.completion,
+        "completion": answer_of(completion.completion).as_sent,
         "checkpoint_id": None if completion.checkpoint_id is None else str(completion.checkpoint_id),
         "conversation_id": completion.conversation_id,
         "sampling": completion.sampling,
@@ -132,7 +158,9 @@ def differences(stored: Any, given: Any, pointer: str = "") -> Iterator[str]:
         yield pointer
 
 
-def _prompt(prompt: str | Sequence[wire.Message] | None) -> Any:
+def _prompt(prompt: wire.Prompt | None) -> Any:
     if prompt is None or isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, wire.ChatWithTools):
+        return prompt.model_dump(mode="json", exclude_none=True)
     return [message.model_dump(mode="json", exclude_none=True) for message in prompt]

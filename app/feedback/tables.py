@@ -19,6 +19,7 @@ from app.database import Base, Time
 OwnId = Annotated[str, mapped_column(String(128, collation="C"))]
 #: JSON stored as it was sent: JSONB would change numbers.
 AsSent = Annotated[dict[str, Any], mapped_column(JSON)]
+MESSAGE = "the completion as it was sent, where that was a message of more than a text; completion is its text"
 
 
 class Event(Base):
@@ -40,6 +41,7 @@ class Event(Base):
     signal: Mapped[AsSent]
     prompt: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     completion: Mapped[str | None] = mapped_column(String)
+    message: Mapped[Any | None] = mapped_column(JSON(none_as_null=True), comment=MESSAGE)
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
     supersedes: Mapped[OwnId | None]
     conversation_id: Mapped[OwnId | None]
@@ -90,6 +92,7 @@ class Completion(Base):
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     prompt: Mapped[Any] = mapped_column(JSON)
     completion: Mapped[str] = mapped_column(String)
+    message: Mapped[Any | None] = mapped_column(JSON(none_as_null=True), comment=MESSAGE)
     checkpoint_id: Mapped[UUID | None] = mapped_column(PG_UUID(as_uuid=True))
     conversation_id: Mapped[OwnId | None]
     sampling: Mapped[AsSent]

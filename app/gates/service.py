@@ -7,6 +7,7 @@ the project.
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.errors import Fault, Invalid, NotFound, Refused
 from app.gates import documents, store
 from app.gates.tables import GatesVersion
@@ -48,6 +49,7 @@ def create(session: Session, project: str, new: wire.NewGates, by: str) -> tuple
     gates = require_valid(new.gates)
     adopted_version = projects.lock(session, project).gates.version  # versions are counted one after the other
     row, is_new = _stored(session, project, gates, new.note, by)
+    operator_log.note(session, version=row.version)
     return _shown(row, adopted_version), is_new
 
 

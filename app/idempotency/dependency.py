@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from app.access.operator_log import service as operator_log
 from app.errors import Fault, Invalid
 from app.idempotency import service
 from app.idempotency.service import HEADER, Answer, KeyedRequest
@@ -41,6 +42,7 @@ class Keyed:
         request = KeyedRequest(project, self.key, self.operation, sent)
         before = service.begin(session, request)
         if before is not None:
+            operator_log.forget(session)
             return JSONResponse(before.body, before.status, headers={"Idempotency-Replayed": "true"})
         done = do()
         service.keep(session, request, Answer(self.status, done.model_dump(mode="json")))

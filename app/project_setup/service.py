@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.gates import documents
 from app.gates import service as gates
 from app.projects import service as projects
@@ -18,6 +19,7 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
     """
     adopted = documents.adopted(gates.require_valid(new.gates), 1)
     project = projects.create(session, new, adopted)
+    operator_log.note(session, project.project)
     gates.begin(session, project.project, adopted, by)
     releases.begin(session, project.project)
     suites.begin(session, project.project, new.suites)
@@ -28,6 +30,7 @@ def change(session: Session, project: str, change: wire.ProjectChange, by: str) 
     """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
     fault of the gates.
     """
+    operator_log.note(session, changed=sorted(change.model_dump(exclude_none=True)), archived=change.archived)
     if change.gates is not None:
         gates.adopt_document(session, project, change.gates, by)
     return projects.change(session, project, change)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access.caller import Caller, may
+from app.access.operator_log import service as operator_log
 from app.errors import Fault, Forbidden, Invalid
 from app.projects import service
 from app.web.session import Transaction
@@ -51,6 +52,8 @@ def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]
     """Returns a dependency that resolves the project of a request whose key has `scope`; raises like `project_of`."""
 
     def resolve(session: Transaction, caller: Annotated[Caller, Depends(may(scope))], project: Named = None) -> Scoped:
-        return project_of(session, caller, project)
+        at = project_of(session, caller, project)
+        operator_log.note(session, at.project)
+        return at
 
     return resolve

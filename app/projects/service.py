@@ -98,16 +98,18 @@ def require_base_model(base_model: str, pointer: str = "/base_model") -> None:
         )
 
 
-def require_open(session: Session, project: str) -> None:
-    """Raises `Conflict` if the project is archived and so takes no feedback and starts no run, and `NotFound` if it is
-    unknown.
+def require_open(session: Session, project: str) -> wire.Project:
+    """Returns the project. Raises `Conflict` if it is archived and so takes no feedback and starts no run, and
+    `NotFound` if it is unknown.
     """
-    if get(session, project).archived_at is not None:
+    found = get(session, project)
+    if found.archived_at is not None:
         raise Conflict(
             f"Project {project} is archived: it takes no feedback and starts no runs. To reopen it: PATCH "
             f'/v1/projects/{project} with {{"archived": false}}.',
             code="project_archived",
         )
+    return found
 
 
 def page(

@@ -105,6 +105,14 @@ def refresh(
     return True
 
 
+def stored_counts(session: Session) -> dict[str, tuple[wire.ClassCounts, wire.ClassCounts]]:
+    """Returns the labels of each large log by class, and those since its last run, as the loop last read it."""
+    return {
+        project: (wire.ClassCounts(**counts), wire.ClassCounts(**new))
+        for project, counts, new in store.kept_counts(session)
+    }
+
+
 def _pending() -> Unavailable:
     return Unavailable(
         "Readiness is being computed: a large log is read in the background. Try again in a moment; if this lasts, "

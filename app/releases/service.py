@@ -6,6 +6,7 @@ share of the actors gets its checkpoint instead; every other entry ends the cana
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from thumbwheel import wire
 from thumbwheel.assignment import in_canary
 
 from app import messages, outbox
+from app.access.operator_log import service as operator_log
 from app.checkpoints import service as checkpoints
 from app.errors import Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
@@ -46,6 +48,16 @@ def current(session: Session, project: str) -> wire.CurrentRelease:
             "canary": canary and _shown(canary),
         }
     )
+
+
+def current_of_all(session: Session) -> dict[str, tuple[wire.Release, wire.Release | None]]:
+    """Returns the live release of each project, and the canary beside it."""
+    canaries = {row.project_id: row for row in store.newest_of_each(session) if row.action == "canary"}
+    live = store.newest_of_each(session, store.LIVE_ACTIONS)
+    return {
+        row.project_id: (_shown(row), _shown(canaries[row.project_id]) if row.project_id in canaries else None)
+        for row in live
+    }
 
 
 def assignment(session: Session, project: str, actor: str) -> wire.Assignment:
@@ -184,6 +196,13 @@ def project_of(session: Session, release_id: UUID) -> str | None:
     return store.project_of(session, release_id)
 
 
+def newest_at(session: Session, project: str) -> datetime:
+    """Returns when the ledger of the project changed last."""
+    row = store.newest(session, project)
+    assert row is not None, "the first release is written with its project"
+    return row.created_at
+
+
 def _require_line(checkpoint: wire.Checkpoint, base_model: str) -> None:
     if checkpoint.base_model != base_model:
         raise Refused(
@@ -257,8 +276,19 @@ def _append(
         "by": by,
     }
     row = store.append(session, {**values, "project_id": project, "action": entry.action})
+    overridden = entry.override_reason is not None
+    operator_log.note(session, release=entry.number, checkpoint_id=entry.checkpoint.id, overridden=overridden)
     url = webhooks.link(project, f"/v1/checkpoints/{entry.checkpoint.id}")
-    data = wire.ReleaseWebhookData.model_validate({**values, "project": project, "url": url})
+    canary = entry.checkpoint.id if entry.action == "canary" else None
+    data = wire.ReleaseWebhookData.model_validate(
+        {
+            **values,
+            "project": project,
+            "url": url,
+            "live_checkpoint_id": _live(session, project).checkpoint_id,
+            "canary_checkpoint_id": canary,
+        }
+    )
     webhooks.publish(session, project, WEBHOOKS[entry.action], data)
     outbox.put(session, messages.LOOK_AT_RELEASE, release_id=row.id)
     return row

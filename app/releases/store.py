@@ -1,6 +1,6 @@
 """SQL of the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +23,12 @@ def live(session: Session, project: str) -> Release | None:
     """Returns the live release."""
     query = select(Release).where(Release.project_id == project, Release.action.in_(LIVE_ACTIONS))
     return session.scalars(query.order_by(Release.number.desc()).limit(1)).one_or_none()
+
+
+def newest_of_each(session: Session, actions: Collection[str] | None = None) -> Sequence[Release]:
+    """Returns the newest entry of each project, or the newest one with one of these actions."""
+    query = select(Release).distinct(Release.project_id).order_by(Release.project_id, Release.number.desc())
+    return session.scalars(query if actions is None else query.where(Release.action.in_(actions))).all()
 
 
 def append(session: Session, values: dict[str, Any]) -> Release:

@@ -27,7 +27,8 @@ TargetName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     responses=problems(404),
 )
 def get_serving(session: Transaction, at: Reader) -> wire.Serving:
-    """Returns the live checkpoint beside what each target was seen to serve, with the probe and its age."""
+    """Returns the live checkpoint and the canary beside what each target was seen to serve, with the probes and their
+    age."""
     return service.overview(session, at.project)
 
 
@@ -42,8 +43,8 @@ def get_serving(session: Transaction, at: Reader) -> wire.Serving:
 def create_serving_target(
     new: wire.NewServingTarget, session: Transaction, at: Admin, keyed: Once
 ) -> wire.ServingTarget | Response:
-    """Adds a server or a folder, which a worker brings to the live checkpoint. `notices` say what it would refuse of
-    the project's recipe."""
+    """Adds a server or a folder, which a worker brings to the live checkpoint and the canary. `notices` say what it
+    would refuse of the project's recipe, and that a canary would not fit."""
     return keyed.once(session, at.project, new, lambda: service.create(session, at.project, new, at.by))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from thumbwheel.wire.recipe import Recipe
 from thumbwheel.wire.serving import LoraServerSettings, TargetSettings
 
+from app.serving.served_artifact import ArtifactKind
+
 #: Initialisations of an adapter that also change the weights of the base model.
 CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -88,3 +90,31 @@ def reason_against_weights(settings: TargetSettings) -> str | None:
     if isinstance(settings, LoraServerSettings) and settings.full_weights == "refused":
         return "it has full weights, and this target loads adapters alone: set its full_weights to by_restart"
     return None
+
+
+def reason_to_leave_out(settings: TargetSettings, kind: ArtifactKind | None = None) -> str | None:
+    """Returns why the target does not load a canary of this kind, or of any kind; None if it loads it."""
+    if settings.canaries == "left_out":
+        return "the target leaves canaries out (canaries)"
+    if isinstance(settings, LoraServerSettings) and kind == "weights":
+        return "it has full weights, and this server cannot hold two models with full weights"
+    return None
+
+
+#: Adapters at a server while there is a canary and another model drains.
+MOST_AT_ONCE = 3
+
+
+def notices_of_slots(settings: TargetSettings) -> list[str]:
+    """Returns what does not fit into the server while there is a canary."""
+    if not isinstance(settings, LoraServerSettings) or settings.canaries == "left_out" or settings.max_loras is None:
+        return []
+    needed = MOST_AT_ONCE if settings.drain_seconds else MOST_AT_ONCE - 1
+    if settings.max_loras >= needed:
+        return []
+    return [
+        f"max_loras is {settings.max_loras}, and {needed} adapters may be loaded at once: the live one, a canary"
+        + (" and one that drains" if settings.drain_seconds else "")
+        + f": start the server with --max-loras {needed} or more and set the target's max_loras to it, or set canaries "
+        "to left_out"
+    ]

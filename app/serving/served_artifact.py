@@ -11,6 +11,8 @@ from typing import Literal
 from thumbwheel.wire.serving import FolderSettings, LoraServerSettings, PublishingSettings, TargetSettings
 
 ArtifactKind = Literal["base", "adapter", "merged", "weights"]
+#: Who gets a model: all actors but those of the canary, or a share of them.
+Role = Literal["live", "canary"]
 
 #: The files of an adapter that a server needs.
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -77,9 +79,16 @@ def adapter_files(files: Mapping[str, str]) -> dict[str, str]:
     return {path: files[path] for path in ADAPTER_FILES if path in files}
 
 
-def pointer_of(project: str, target: str, settings: PublishingSettings) -> str:
+def pointer_of(project: str, target: str, settings: PublishingSettings, role: Role = "live") -> str:
     """Returns the path of the symbolic link of a target. Its suffix tells it from the folders beside it."""
-    return f"{settings.publish_folder}/{project}/{target}.current"
+    suffix = "current" if role == "live" else "canary"
+    return f"{settings.publish_folder}/{project}/{target}.{suffix}"
+
+
+def same_place(one: TargetSettings, other: TargetSettings) -> bool:
+    """Returns whether both are of one server or folder, so that what was loaded there is there still."""
+    places = ("kind", "url", "publish_folder", "server_folder", "base_model")
+    return all(getattr(one, name, None) == getattr(other, name, None) for name in places)
 
 
 def _loads_adapters(settings: TargetSettings) -> bool:

@@ -5,27 +5,32 @@
 The ledger of releases says what is desired, and nothing here changes it. `app.serving.leases` is the workers' side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import Recipe, recipe_of
+from thumbwheel.wire.serving import ServerSettings
 
 from app import messages, outbox
+from app.access.operator_log import service as operator_log
 from app.database import now
 from app.errors import Conflict, Fault, NotFound, Refused
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.projects import service as projects
 from app.releases import service as releases
 from app.serving import store
-from app.serving.leases.service import SETTINGS
+from app.serving.leases.service import SETTINGS, seen_of
+from app.serving.leases.target_lease import SeenModel
 from app.serving.refusals import RecipeRefusal, refusals_of_recipe, sentences
+from app.serving.served_artifact import same_place
 from app.serving.shown import shown
-from app.serving.tables import ServingTarget
+from app.serving.tables import ServingSighting, ServingTarget
 
 #: The largest number of targets of a project.
 MOST_TARGETS = 20
@@ -55,6 +60,7 @@ def create(session: Session, project: str, new: wire.NewServingTarget, by: str) 
             "created_by": by,
         },
     )
+    operator_log.note(session, name=new.name)
     _ring(session, row)
     return _shown(session, project, [row])[0]
 
@@ -77,9 +83,10 @@ def change(session: Session, project: str, name: str, change: wire.ServingTarget
     if change.enabled is not None:
         row.enabled = change.enabled
     if change.settings is not None and change.settings != SETTINGS.validate_python(row.settings):
+        if not same_place(change.settings, SETTINGS.validate_python(row.settings)):
+            row.loaded = []
         row.settings = change.settings.model_dump(mode="json")
-        row.state, row.reason = "new", None
-        row.seen_checkpoint_id, row.seen, row.seen_at, row.probe, row.loaded = None, None, None, None, []
+        store.forget_sightings(session, row.id)
     # A worker that looks at the target as it was may not write what it sees.
     row.lease_epoch, row.lease_owner, row.lease_expires_at = row.lease_epoch + 1, None, None
     _look_now(session, row)
@@ -114,6 +121,7 @@ def overview(session: Session, project: str) -> wire.Serving:
         checkpoint_id=live.checkpoint_id,
         release=live.number,
         released_at=live.created_at,
+        canary=live.canary,
         targets=targets,
         in_step=all(target.in_step for target in enabled),
         targets_differ=len({target.seen_checkpoint_id for target in enabled}) > 1,
@@ -124,7 +132,7 @@ def overview(session: Session, project: str) -> wire.Serving:
 
 
 def look_at_release(session: Session, release_id: UUID) -> None:
-    """Asks the workers to bring the project's targets to its live checkpoint."""
+    """Asks the workers to bring the project's targets to its live checkpoint and its canary."""
     project = releases.project_of(session, release_id)
     for row in store.of_project(session, project) if project is not None else ():
         if row.enabled:
@@ -132,15 +140,21 @@ def look_at_release(session: Session, release_id: UUID) -> None:
 
 
 def ring_due(session: Session) -> None:
-    """Sends messages for targets that are due and that no worker holds: after a pause, for the regular look, or because
-    a worker was killed.
+    """Sends messages for targets that are due and that no worker holds: after a pause, for the regular look, because a
+    worker was killed, or because the message of a release was lost with the worker that had it.
     """
+    rows = store.enabled(session)
+    released = {project: releases.newest_at(session, project) for project in {row.project_id for row in rows}}
+    for row in rows:
+        if row.rung_at is None or row.rung_at < released[row.project_id]:
+            _look_now(session, row)
     for row in store.due(session, now() - PATIENCE):
         _ring(session, row)
 
 
 def _look_now(session: Session, row: ServingTarget) -> None:
-    row.next_try_at, row.attempts = now(), 0
+    row.next_try_at = now()
+    store.forget_attempts(session, row.id)
     _ring(session, row)
 
 
@@ -163,15 +177,15 @@ class ServedModel:
 
 
 def served_models(session: Session, project: str, checkpoint_id: UUID) -> list[ServedModel]:
-    """Returns where the checkpoint was last seen to answer requests, by the names of the targets."""
+    """Returns where the checkpoint, live or the canary's, was last seen to answer requests, by the names of the
+    targets.
+    """
+    rows = [row for row in store.of_project(session, project) if row.enabled]
     return [
-        ServedModel(target.name, target.url, target.model)
-        for target in _shown(session, project, store.of_project(session, project))
-        if target.enabled
-        and target.state != "away"
-        and target.seen_checkpoint_id == checkpoint_id
-        and target.url is not None
-        and target.model is not None
+        ServedModel(row.name, f"{settings.url}/v1", seen.model)
+        for row, sightings in _with_sightings(session, rows)
+        if isinstance(settings := SETTINGS.validate_python(row.settings), ServerSettings)
+        and (seen := _answers(sightings, checkpoint_id)) is not None
     ]
 
 
@@ -207,18 +221,26 @@ def with_targets(session: Session, project: str, recipe: Recipe, ready: wire.Rea
 
 def alarming(session: Session) -> tuple[int, list[wire.ServingTarget]]:
     """Returns the number of enabled targets of all projects, and those that have differed for long."""
-    rows = store.enabled(session)
-    targets = [target for row in rows for target in _shown(session, row.project_id, [row])]
-    return len(rows), [target for target in targets if target.alarm]
+    targets = enabled_targets(session)
+    return len(targets), [target for target in targets if target.alarm]
+
+
+def enabled_targets(session: Session) -> list[wire.ServingTarget]:
+    """Returns the enabled targets of all projects, by project and name."""
+    by_project = groupby(store.enabled(session), key=lambda row: row.project_id)
+    return [target for project, rows in by_project for target in _shown(session, project, list(rows))]
 
 
 def alarm_of(target: wire.ServingTarget) -> str:
     """Returns what is wrong with a target, as a sentence."""
-    since = f" since {target.differs_since:%Y-%m-%d %H:%M} UTC" if target.differs_since else ""
-    return (
-        f"target {target.name} does not serve the live checkpoint{since}: {target.reason or target.state}: see "
-        "`thumbwheel serving show`"
-    )
+    canary = target.canary
+    if canary is not None and canary.alarm and target.reason is None:
+        wrong = "still has a canary that has ended" if canary.state == "ending" else "does not serve the canary"
+        since, reason = canary.differs_since, canary.reason or canary.state
+    else:
+        wrong, since, reason = "does not serve the live checkpoint", target.differs_since, target.reason or target.state
+    when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
+    return f"target {target.name} {wrong}{when}: {reason}: see `thumbwheel serving show`"
 
 
 def _refusals(recipe: Recipe, rows: Sequence[ServingTarget]) -> list[RecipeRefusal]:
@@ -243,7 +265,28 @@ def _shown(
         return []
     live = live or releases.current(session, project)
     recipe = _recipe_of(projects.get(session, project))
-    return [shown(row, live, recipe) for row in rows]
+    return [shown(row, sightings, live, recipe) for row, sightings in _with_sightings(session, rows)]
+
+
+def _with_sightings(
+    session: Session, rows: Sequence[ServingTarget]
+) -> list[tuple[ServingTarget, dict[str, ServingSighting]]]:
+    """Returns each target with what was seen there, by role."""
+    found = store.sightings(session, rows)
+    roles = ("live", "canary")
+    return [(row, {role: found[row.id, role] for role in roles if (row.id, role) in found}) for row in rows]
+
+
+def _answers(sightings: Mapping[str, ServingSighting], checkpoint_id: UUID) -> SeenModel | None:
+    """Returns the model of the checkpoint, in whichever role it was seen; None if it does not answer."""
+    return next(
+        (
+            seen
+            for row in sightings.values()
+            if row.state != "away" and (seen := seen_of(row)) is not None and seen.checkpoint_id == checkpoint_id
+        ),
+        None,
+    )
 
 
 def _recipe_of(configuration: wire.Project) -> Recipe | None:

@@ -1,13 +1,14 @@
 """SQL of serving targets, as operators see and change them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.serving.tables import ServingTarget
+from app.serving.tables import ServingSighting, ServingTarget
 
 
 def insert_target(session: Session, values: dict[str, Any]) -> ServingTarget:
@@ -38,10 +39,26 @@ def enabled(session: Session) -> Sequence[ServingTarget]:
     return session.scalars(query.order_by(ServingTarget.project_id, ServingTarget.name)).all()
 
 
+def sightings(session: Session, rows: Sequence[ServingTarget]) -> Mapping[tuple[UUID, str], ServingSighting]:
+    """Returns what was seen at the targets, by target and role."""
+    query = select(ServingSighting).where(ServingSighting.target_id.in_([row.id for row in rows]))
+    found = session.scalars(query, execution_options={"populate_existing": True})
+    return {(sighting.target_id, sighting.role): sighting for sighting in found}
+
+
+def forget_sightings(session: Session, target_id: UUID) -> None:
+    session.execute(delete(ServingSighting).where(ServingSighting.target_id == target_id))
+
+
+def forget_attempts(session: Session, target_id: UUID) -> None:
+    session.execute(update(ServingSighting).where(ServingSighting.target_id == target_id).values(attempts=0))
+
+
 def due(session: Session, unanswered_since: datetime) -> Sequence[ServingTarget]:
     """Returns the targets to look at that no worker holds, locked until the transaction ends. Skips locked rows.
 
-    unanswered_since  workers that were asked later may still come
+    unanswered_since  workers that were asked later may still come, unless one came and was killed, so that its lease
+                      has expired
     """
     at = func.clock_timestamp()
     query = select(ServingTarget).where(
@@ -52,6 +69,7 @@ def due(session: Session, unanswered_since: datetime) -> Sequence[ServingTarget]
             ServingTarget.rung_at.is_(None),
             ServingTarget.rung_at < unanswered_since,
             ServingTarget.rung_at < ServingTarget.next_try_at,
+            ServingTarget.rung_at < ServingTarget.lease_expires_at,
         ),
     )
     statement = query.with_for_update(skip_locked=True)

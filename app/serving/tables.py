@@ -1,4 +1,4 @@
-"""The table of serving targets: what operators chose, and what workers saw there."""
+"""The tables of serving targets: what operators chose, and what workers saw there."""
 
 from datetime import datetime
 from typing import Any
@@ -23,21 +23,12 @@ class ServingTarget(Base):
     enabled: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[Time]
     created_by: Mapped[str] = mapped_column(String(200))
-    state: Mapped[str] = mapped_column(String(16), default="new")
-    reason: Mapped[str | None] = mapped_column(String, comment="why it does not serve the live checkpoint yet")
-    seen_checkpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
-    seen: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB(none_as_null=True), comment="what it is loaded as: kind, digest, name, path, model"
-    )
-    seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), comment="last found there")
-    probe: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True), comment="wire.ProbeResult")
     loaded: Mapped[list[Any]] = mapped_column(
         JSONB,
         default=list,
         server_default=text("'[]'"),
-        comment="what was loaded, or may have been: written before each load; unload_at once another one is seen",
+        comment="what was loaded, or may have been: written before each load; unload_at once nobody needs it",
     )
-    attempts: Mapped[int] = mapped_column(Integer, default=0, comment="failed in a row")
     next_try_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
     rung_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), comment="when workers were last asked to look at it"
@@ -48,7 +39,32 @@ class ServingTarget(Base):
 
     __table_args__ = (
         UniqueConstraint("project_id", "name"),
-        CheckConstraint("state IN ('new', 'loading', 'serving', 'failed', 'away')", name="state"),
-        CheckConstraint("(seen_checkpoint_id IS NULL) = (seen IS NULL)", name="seen"),
         Index("ix_serving_targets_due", "next_try_at", postgresql_where=text("enabled")),
+    )
+
+
+class ServingSighting(Base):
+    """The findings of workers at a target, of the live checkpoint or of the canary. Without a row, nobody has looked
+    yet.
+    """
+
+    __tablename__ = "serving_sightings"
+
+    target_id: Mapped[UUID] = mapped_column(ForeignKey("serving_targets.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(8), primary_key=True, comment="live or canary")
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String, comment="why it does not serve what the ledger says yet")
+    seen_checkpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"))
+    seen: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="what it is loaded as: kind, digest, name, path, model"
+    )
+    seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), comment="last found there")
+    probe: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True), comment="wire.ProbeResult")
+    attempts: Mapped[int] = mapped_column(Integer, default=0, comment="failed in a row")
+
+    __table_args__ = (
+        CheckConstraint("role IN ('live', 'canary')", name="role"),
+        CheckConstraint("state IN ('loading', 'serving', 'failed', 'away', 'left_out')", name="state"),
+        CheckConstraint("role = 'canary' OR state <> 'left_out'", name="live_is_served"),
+        CheckConstraint("(seen_checkpoint_id IS NULL) = (seen IS NULL)", name="seen"),
     )

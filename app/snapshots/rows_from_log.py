@@ -104,7 +104,8 @@ def choose(
         rows = keep(parts(), stored.near)
     malloc.give_back()
     source = LogTexts(session, project, watermark, log_probs=log_probs)
-    candidates, drops["tool_calls"] = gather(rows, source, stored, guards.duplicates, kept_spans=kept_spans)
+    candidates, unusable = gather(rows, source, stored, guards.duplicates, kept_spans=kept_spans)
+    drops.update(unusable)
     if guards.duplicates.near is not None:
         rows.columns.put("said", _nearly(candidates, stored, guards.duplicates.near))
     malloc.give_back()

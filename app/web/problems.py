@@ -26,6 +26,7 @@ STATUS: dict[type[ThumbwheelError], int] = {
     errors.Conflict: 409,
     errors.Refused: 409,
     errors.StaleLease: 409,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
 
@@ -42,6 +43,7 @@ TITLE = {
     414: "URI too long",
     415: "Unsupported media type",
     422: "Unprocessable content",
+    429: "Too many requests",
     431: "Request header fields too large",
     500: "Internal server error",
     503: "Service unavailable",
@@ -140,6 +142,8 @@ def error_response(error: ThumbwheelError) -> JSONResponse:
     """Returns the response for an error."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "2"} if status == 503 else None
+    if isinstance(error, errors.RateLimited):
+        headers = error.headers
     return problem_response(
         status,
         error.code,

@@ -5,7 +5,7 @@ Shapes: B rows of a micro-batch, N their completion tokens.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 from unittest.mock import patch
 
@@ -19,30 +19,11 @@ from worker.training.objectives.kto import kto, kto_losses, reference_point
 from worker.training.watch import guards
 
 
-@dataclass(frozen=True)
-class FlipRates:
-    """The probabilities that a good reply gets an undesirable label, and a bad one a desirable label."""
-
-    of_good: float
-    of_bad: float
-
-    @classmethod
-    def of(cls, desirable: int, undesirable: int, wrong_desirable: float, wrong_undesirable: float) -> "FlipRates":
-        """Returns the rates from the number of labels and the share of wrong ones in each class."""
-        good = desirable * (1 - wrong_desirable) + undesirable * wrong_undesirable
-        bad = desirable + undesirable - good
-        return cls(
-            undesirable * wrong_undesirable / good if good else 0.0, desirable * wrong_desirable / bad if bad else 0.0
-        )
-
-
 @contextmanager
-def loss_of(way: Way, rates: FlipRates) -> Iterator[None]:
+def loss_of(way: Way) -> Iterator[None]:
     """Replaces KTO's loss by that of `way` while a training runs. The process must train nothing else."""
     own = OBJECTIVES["kto"]
-    if way.corrected:
-        own = replace(own, loss=lambda lp, recipe: corrected(lp, recipe, rates))
-    elif way.anchor:
+    if way.anchor:
         own = replace(own, loss=lambda lp, recipe: anchored(lp, recipe, way.anchor))
     elif way.clip is not None:
         limit = way.clip
@@ -62,24 +43,6 @@ def anchored(log_probs: LogProbs, recipe: Recipe, weight: float) -> Losses:
     losses = kto(log_probs, recipe)
     nll_B = -log_probs.policy_B / log_probs.tokens_B * log_probs.desirable_B
     return replace(losses, loss_B=losses.loss_B + weight * log_probs.weight_B * nll_B)
-
-
-def corrected(log_probs: LogProbs, recipe: Recipe, rates: FlipRates) -> Losses:
-    """Replaces each row's loss by an unbiased estimate of the loss of its true label (Natarajan et al., NIPS 2013).
-
-    l̃(y) = ((1 − ρ of the other class) l(y) − (ρ of this class) l(other)) / (1 − ρ_good − ρ_bad)
-    """
-    losses = kto(log_probs, recipe)
-    r_B = log_probs.policy_B - log_probs.reference_B
-    flipped_B = ~log_probs.desirable_B
-    as_labelled_B, as_flipped_B = (
-        kto_losses(r_B, losses.z0, recipe.beta, signs(side_B, r_B), lambdas(side_B, recipe, r_B))
-        for side_B in (log_probs.desirable_B, flipped_B)
-    )
-    own_B = torch.where(log_probs.desirable_B, rates.of_good, rates.of_bad)
-    other_B = torch.where(log_probs.desirable_B, rates.of_bad, rates.of_good)
-    loss_B = ((1 - other_B) * as_labelled_B - own_B * as_flipped_B) / (1 - rates.of_good - rates.of_bad)
-    return replace(losses, loss_B=log_probs.weight_B * loss_B)
 
 
 def clipped(log_probs: LogProbs, recipe: Recipe, limit: float) -> Losses:

@@ -10,12 +10,13 @@ from typing import Any
 from thumbwheel.wire.recipe import recipe_of, resolve
 
 from app.durable import folder_atomically
+from app.labels.audits.mislabelled import MislabelledShares, mislabelled_shares
 from benchmarks.desk_study.outcomes import outcomes
 from benchmarks.desk_study.tickets import different_tickets
 from benchmarks.desk_study.workdir import Example, stage, training_figures
 from benchmarks.rounds import votes
 from benchmarks.rounds.conditions import Way
-from benchmarks.rounds.losses import FlipRates, loss_of
+from benchmarks.rounds.losses import loss_of
 from worker.demo import sampling
 from worker.demo.base_model import STEPS, train_base_model
 from worker.demo.language import Ticket
@@ -62,10 +63,11 @@ def round_figures(
     used = rounds[-1] if way.votes == "live" else [row for voted in rounds for row in voted]
     desirable = sum(row.desirable for row in used)
     wrong = votes.audited(used, seed)
-    rates = FlipRates.of(desirable, len(used) - desirable, *wrong)
+    mislabelled = mislabelled_shares(desirable, len(used) - desirable, *wrong) if way.corrected else MislabelledShares()
     if not (workdir / "job.json").exists():
-        _stage(workdir, way, number, votes.examples_of(way, rounds, reference), live, seed)
-    with loss_of(way, rates):
+        examples = votes.examples_of(way, rounds, reference)
+        _stage(workdir, way, number, examples, live, seed, mislabelled)
+    with loss_of(way):
         train(workdir)
     figures = {**training_figures(workdir), "audited_wrong": wrong}
     model = sampling.load(workdir / "output", live)
@@ -84,9 +86,18 @@ def _votes_on(folder: Path, seed: int, number: int, count: int, held_out: Sequen
     return votes.kept(path)
 
 
-def _stage(workdir: Path, way: Way, number: int, rows: Sequence[Example], live: Path, seed: int) -> None:
+def _stage(
+    workdir: Path,
+    way: Way,
+    number: int,
+    rows: Sequence[Example],
+    live: Path,
+    seed: int,
+    mislabelled: MislabelledShares,
+) -> None:
     desirable, undesirable = (sum(row.weight for row in rows if row.desirable == side) for side in (True, False))
     changes: dict[str, Any] = {"seed": seed, "drift": {"checks": 0}, **way.recipe}
+    changes |= {"mislabelled_good": mislabelled.good, "mislabelled_bad": mislabelled.bad}
     if way.kept != 1:
         changes["objective"] = "tkto"
     recipe = resolve(recipe_of(PRESET, changes), desirable, undesirable)

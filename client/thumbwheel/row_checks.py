@@ -4,18 +4,17 @@ The trainer, the scorer, `thumbwheel train` and the service use the same reasons
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from thumbwheel.chat_messages import UnreadableMessage, messages_of, normal_message
 
 #: Roles of a chat message.
 ROLES = ("system", "developer", "user", "assistant", "tool")
 #: Fields of a message that change what a model reads, and that a row's text does not hold.
-LOST_FIELDS = (
-    "function_call", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "thinking", "images", "image",
-    "videos", "video", "audio",
-)  # fmt: skip
+LOST_FIELDS = ("function_call", "images", "image", "videos", "video", "audio")
 #: The same for columns of a row.
-LOST_COLUMNS = ("tools", "tool_calls", "function_call", "functions", "images", "image", "videos", "video", "audio")
+LOST_COLUMNS = ("tool_calls", "function_call", "functions", "images", "image", "videos", "video", "audio")
 #: Characters that show nothing although their Unicode category is that of a letter, a mark or a symbol.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
@@ -41,7 +40,16 @@ REASONS: Mapping[str, Reason] = {
     "lost_fields": Reason(
         "a field that the model would not see belongs to the row", "remove the row, or write the field into the text"
     ),
-    "content_not_text": Reason("the content of a message is not a text", "write the content as one text"),
+    "content_not_text": Reason(
+        "the content of a message is neither a text nor parts of text", "write the content as a text"
+    ),
+    "media_content": Reason(
+        "a message has a part that is an image, audio, video or a file",
+        "describe the part in words, or remove the rows",
+    ),
+    "tool_arguments": Reason(
+        "the arguments of a tool call are not a JSON object", "send the arguments as an object, or remove the rows"
+    ),
     "no_chat_template": Reason(
         "the row is a chat and the base model has no chat template",
         "add chat_template.jinja to the model folder, or send prompts as text",
@@ -52,6 +60,22 @@ REASONS: Mapping[str, Reason] = {
     "template_changes_prompt": Reason(
         "the chat template changes or ignores a message of the prompt",
         "send the text as the template writes it (without the ignored part), or change the template",
+    ),
+    "template_drops_tools": Reason(
+        "the chat template does not write the tools that the prompt offers",
+        "use a base model whose template knows tools, or send the prompt without them",
+    ),
+    "template_drops_tool_calls": Reason(
+        "the chat template does not write a tool call of the conversation",
+        "use a base model whose template knows tool calls, or write the calls as text",
+    ),
+    "template_drops_tool_results": Reason(
+        "the chat template changes or ignores a tool's result",
+        "use a base model whose template knows the role tool, or send the result as a message of the user",
+    ),
+    "template_drops_reasoning": Reason(
+        "the chat template does not write the reasoning of the answer",
+        "change the template so that it writes reasoning_content, or send the answer without it",
     ),
     "template_generation_prompt": Reason(
         "the conversation does not begin with the opened prompt: the chat template ignores add_generation_prompt, or "
@@ -97,13 +121,14 @@ class RowFault(NamedTuple):
 def fault_of(prompt: Any, answer: Any) -> RowFault | None:
     """Returns the first reason that shows without a model; None for a row without fault.
 
-    `prompt` and `answer` are texts or lists of messages with role and content.
+    `prompt` and `answer` are texts or messages; see `chat_messages`.
     """
     if isinstance(answer, str):
         return _fault_of_text(answer)
-    if not prompt:
+    messages = messages_of(prompt)
+    if not messages:
         return RowFault("empty_prompt")
-    for message in (*prompt, *(answer or ())):
+    for message in (*messages, *(answer or ())):
         if fault := fault_of_message(message):
             return fault
     if not answer:
@@ -111,7 +136,9 @@ def fault_of(prompt: Any, answer: Any) -> RowFault | None:
     roles = [message["role"] for message in answer]
     if roles != ["assistant"]:
         return RowFault("answer_not_assistant", f"role {', '.join(roles)}")
-    return _fault_of_text(answer[0]["content"])
+    if answer[0].get("tool_calls"):
+        return None
+    return _fault_of_text(normal_message(answer[0])["content"])
 
 
 def lost_in_row(row: Mapping[str, Any]) -> RowFault | None:
@@ -143,23 +170,19 @@ def fault_of_message(message: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of one message."""
     if message.get("role") not in ROLES:
         return RowFault("unknown_role", str(message.get("role")))
-    if not isinstance(message.get("content"), str):
-        # An assistant's turn that only calls a tool has no content.
-        return lost_in_message(message) or RowFault("content_not_text", _kind(message.get("content")))
-    return lost_in_message(message)
+    if (fault := lost_in_message(message)) is not None:
+        return fault
+    try:
+        normal_message(message)
+    except UnreadableMessage as unreadable:
+        return RowFault(unreadable.reason, unreadable.detail)
+    return None
 
 
 def _fault_of_text(answer: str) -> RowFault | None:
     if not answer:
         return RowFault("empty_answer")
     return RowFault("invisible_answer") if is_invisible(answer) else None
-
-
-def _kind(content: Any) -> str:
-    if isinstance(content, Sequence):
-        kinds = {part.get("type") for part in content if isinstance(part, Mapping)}
-        return f"parts of type {', '.join(sorted(map(str, kinds)))}" if kinds else "a list"
-    return "null" if content is None else type(content).__name__
 
 
 def _is_visible(character: str) -> bool:

@@ -15,7 +15,7 @@ from thumbwheel.wire.recipe import Recipe, recipe_of
 from benchmarks.rounds import __main__ as command
 from benchmarks.rounds.conditions import BEST, CONDITIONS, Condition, Way
 from benchmarks.rounds.figures import by_round, document
-from benchmarks.rounds.losses import FlipRates, anchored, clipped, corrected, loss_of
+from benchmarks.rounds.losses import anchored, clipped, loss_of
 from benchmarks.rounds.table import table
 from benchmarks.rounds.trial import PRESET, Size
 from benchmarks.rounds.votes import VotedRow, audited, examples_of, keep, kept, spans_of
@@ -94,21 +94,6 @@ def test_an_audit_gives_the_share_of_wrong_labels_of_each_class() -> None:
     ]
 
     assert audited(rows, seed=1) == (0.1, 0.1)
-    # 100 labels say good, 90 rightly; 50 say bad, 45 rightly
-    assert FlipRates.of(100, 50, 0.1, 0.1) == FlipRates(of_good=5 / 95, of_bad=10 / 55)
-
-
-def test_the_corrected_loss_is_on_average_that_of_the_true_labels() -> None:
-    true = [True, False, True, False]
-    rates = FlipRates(of_good=0.1, of_bad=0.3)
-    expected = kto(log_probs(true), recipe()).loss_B
-    as_labelled = corrected(log_probs(true), recipe(), rates).loss_B
-    as_flipped = corrected(log_probs([not label for label in true]), recipe(), rates).loss_B
-
-    flipped_B = torch.tensor([0.1 if label else 0.3 for label in true])
-    average = (1 - flipped_B) * as_labelled + flipped_B * as_flipped
-
-    assert average.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_the_anchor_adds_the_mean_token_loss_of_desirable_rows_alone() -> None:
@@ -132,9 +117,9 @@ def test_a_clipped_loss_is_that_of_kto_within_the_limit_and_has_no_gradient_beyo
 
 
 def test_a_tried_loss_is_in_the_place_of_ktos_for_its_training_alone() -> None:
-    with loss_of(Way(anchor=0.5), FlipRates(0, 0)):
+    with loss_of(Way(anchor=0.5)):
         assert OBJECTIVES["kto"].loss is not kto
-    with loss_of(Way(), FlipRates(0, 0)):
+    with loss_of(Way()):
         assert OBJECTIVES["kto"].loss is kto
     assert OBJECTIVES["kto"].loss is kto
 

@@ -15,7 +15,8 @@ def test_the_overview_names_every_command_with_a_whole_sentence():
     commands = (
         "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints "
         "snapshot receipt actors erasures policies quarantine audit leftovers suites gates serving "
-        "compare sweep comparisons time-to-learn approval webhooks"
+        "compare sweep comparisons time-to-learn approval webhooks "
+        "vote-links operator-log"
     )
     summaries = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
     assert set(summaries) == set(commands.split())

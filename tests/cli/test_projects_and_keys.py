@@ -53,6 +53,32 @@ def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):
     assert "was revoked" in refused
 
 
+def test_a_browser_key_is_made_and_rotated_and_the_operator_log_lists_both(cli):
+    origin = "https://shop.example.com"
+    created = cli("keys", "create", "page", "--project", "acme", "--origin", origin, "--per-actor", "10").document
+    rotated = cli("keys", "rotate", created["id"][-8:], "--overlap-hours", "0").document
+
+    assert (created["scopes"], created["origins"]) == (["feedback:write"], [origin])
+    assert created["limits"] == {"per_minute": None, "actor_per_minute": 10, "address_per_minute": 120}
+    assert rotated["id"] == created["id"]
+    assert rotated["secret"] != created["secret"]
+    assert "is public" in cli.refused("keys", "create", "page", "--origin", origin)
+    assert "is no origin" in cli.refused("keys", "create", "page", "--project", "acme", "--origin", "shop")
+    listed = cli("operator-log", "--limit", "2", "--project", "acme").document
+    assert [(item["operation"], item["about"]["key_id"]) for item in listed] == [
+        ("rotate_key", created["id"]),
+        ("create_key", created["id"]),
+    ]
+
+
+def test_a_vote_link_is_made_and_revoked_and_its_secret_rotated(cli):
+    link = cli("vote-links", "create", "msg-1042", "user-77", "--hours", "2", "--project", "acme").document
+
+    assert "/vote/" in link["url"]
+    assert cli("vote-links", "revoke", link["id"], "--project", "acme").document["id"] == link["id"]
+    assert cli("vote-links", "rotate", "--overlap-hours", "0", "--project", "acme").document["number"] == 2
+
+
 def test_an_ending_has_to_be_long_enough_and_known(cli):
     assert "at least the last 4" in cli.refused("keys", "revoke", "abc")
     assert "at least the last 4" in cli.refused("keys", "revoke", "dashboard")

@@ -21,6 +21,7 @@ NOT_HANDED_ON = {
     "THUMBWHEEL_DATA_DIR": "the volume",
     "THUMBWHEEL_HOST": "every address of the container",
     "THUMBWHEEL_PORT": "the published port, on the host's side",
+    "THUMBWHEEL_GATEWAY_PORT": "the published port, on the host's side",
     "THUMBWHEEL_URL": "inside a container the API is where the default says",
     "THUMBWHEEL_ALIVE_FILE": "set by the image",
     "THUMBWHEEL_POSTGRES_BIN": "no embedded servers in containers",
@@ -37,7 +38,7 @@ def test_the_example_lists_every_setting_and_no_other() -> None:
     assert {name for name in EXAMPLE if name.startswith(settings.PREFIX)} == known
 
 
-@pytest.mark.parametrize("service", ["api", "worker", "beat", "migrate"])
+@pytest.mark.parametrize("service", ["api", "gateway", "worker", "beat", "migrate"])
 def test_every_setting_of_the_example_reaches_its_container(service: str) -> None:
     handed_on = set(COMPOSE["services"][service]["environment"])
 

@@ -67,6 +67,12 @@ def processes_on(folder: Path) -> list[str]:
     return processes
 
 
+def _is_ready(address: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{address}/readyz", timeout=5).is_success
+    return False
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with services.temporary() as path:
@@ -96,9 +102,11 @@ def test_up_answers_prints_its_first_key_once_and_one_ctrl_c_ends_everything(fol
         assert "thumbwheel | stopped" in terminal.printed
         assert not processes_on(folder)
 
-    with up(folder, "--port", "0", "--no-worker") as terminal:
+    with up(folder, "--port", "0", "--no-worker", "--gateway", gateway_port="0") as terminal:
         terminal.wait_for(r"up: http")
         assert "first admin key" not in terminal.printed
+        gateway = terminal.wait_for(r"gateway: (http://127\.0\.0\.1:\d+)/v1 is the base URL")[1]
+        assert services.wait_until(lambda: _is_ready(gateway), 60)
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 0
 

@@ -22,9 +22,11 @@ class StandIn:
     """The state of the server, and what it does wrong.
 
     probes      the probe of each adapter, by the content of its weights
-    lies        adapters are answered as: None: themselves; "base"; or a number of nats that is added
+    lies        adapters are answered as: None: themselves; "base"; a number of nats that is added; or one of these by
+                the content of the weights
     load_status what a load is answered with, without loading; 0: it is loaded
     slow        seconds before each answer
+    slow_load   seconds of a load
     hang_after_load  the load succeeds and is not answered
     """
 
@@ -33,9 +35,11 @@ class StandIn:
     key: str | None = None
     probes: dict[str, Probe] = field(default_factory=dict)
     adapters: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     lies: Any = None
     load_status: int = 0
     slow: float = 0
+    slow_load: float = 0
     hang_after_load: bool = False
     calls: list[tuple[str, str]] = field(default_factory=list)
     loading: threading.Event = field(default_factory=threading.Event)
@@ -44,11 +48,16 @@ class StandIn:
         probe = next(iter(self.probes.values()))
         name = model.rpartition(":")[2]
         if name in self.adapters:
-            probe = self.probes[(Path(self.adapters[name]) / "adapter_model.safetensors").read_text()]
+            probe = self.probes[self.content(name)]
         [prompt] = [each for each in probe.prompts if each.tokens == tokens]
-        if name not in self.adapters or self.lies == "base":
+        if name not in self.adapters:
             return prompt.base.log_probs
-        return [value + (self.lies or 0) for value in prompt.candidate.log_probs]
+        lie = self.lies.get(self.content(name)) if isinstance(self.lies, dict) else self.lies
+        return prompt.base.log_probs if lie == "base" else [value + (lie or 0) for value in prompt.candidate.log_probs]
+
+    def content(self, name: str) -> str:
+        """Returns the weights of an adapter, as they were when it was loaded."""
+        return self.weights[name]
 
     def restart(self) -> None:
         """Forgets every adapter, as a server does that is started again."""
@@ -87,6 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404 if known is None else 200, {})
         elif self.path == "/v1/completions" and state.kind == "vllm":
             tokens = body["prompt"]
+            if isinstance(tokens, str):
+                self._write(state, body["model"])
+                return
             values = state.log_probs(body["model"], tokens)
             rows = [None, *({str(t): {"logprob": lp, "rank": 1}} for t, lp in zip(tokens[1:], values, strict=True))]
             self._send(200, {"choices": [{"text": "x", "prompt_logprobs": rows}]})
@@ -98,6 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, {"detail": "Not Found"})
 
+    def _write(self, state: StandIn, model: str) -> None:
+        """Answers a request of an actor with the content of the model, which says who wrote it."""
+        if model == "base-model":
+            self._send(200, {"choices": [{"text": "base"}]})
+        elif model in state.adapters:
+            self._send(200, {"choices": [{"text": state.content(model)}]})
+        else:
+            self._send(404, {"error": {"message": f"The model `{model}` does not exist."}})
+
     def _load(self, state: StandIn, body: Any) -> None:
         name, path = body["lora_name"], Path(body["lora_path"])
         if state.load_status:
@@ -107,8 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif not (path / "adapter_config.json").is_file():
             self._send(404, {"error": {"message": f"No adapter found for {path}"}})
         else:
-            state.adapters[name] = str(path)
             state.loading.set()
+            time.sleep(state.slow_load)
+            state.weights[name] = (path / "adapter_model.safetensors").read_text()
+            state.adapters[name] = str(path)
             if state.hang_after_load:
                 time.sleep(30)
             self._send(200, {})
@@ -122,13 +145,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+def server_of(state: StandIn, port: int = 0) -> ThreadingHTTPServer:
+    """Returns a server that listens on the port, or on a free one."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+    server.daemon_threads = True
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server.state = state  # type: ignore[attr-defined]
+    return server
+
+
 @contextmanager
 def stand_in(kind: str = "vllm") -> Iterator[StandIn]:
     """Runs a server in a thread on a free port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    state = StandIn(url=f"http://127.0.0.1:{server.server_address[1]}", kind=kind)
-    server.state = state  # type: ignore[attr-defined]
+    state = StandIn(kind=kind)
+    server = server_of(state)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

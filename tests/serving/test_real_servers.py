@@ -99,8 +99,8 @@ def look() -> wire.ServingTarget:
         return serving.get(session, DESK, "real")
 
 
-def ship(checkpoint_id: object = None) -> wire.ServingTarget:
-    how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
+def ship(checkpoint_id: object = None, share: float | None = None) -> wire.ServingTarget:
+    how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id, "share": share}
     with transaction() as session:
         releases.ship(session, DESK, wire.NewRelease.model_validate(how), "key test")
     return look()
@@ -125,18 +125,22 @@ def test_transformers_serve_gets_merged_models_and_is_probed_by_its_continuation
         )
         assert answer.status_code == 200, answer.text
     assert served[0].model == served[2].model != served[1].model
-    assert ship().probe.verdict == "ok"  # the base model
+
+    beside = ship(second, share=0.5)
+    assert (beside.in_step, beside.model) == (True, served[0].model)
+    assert (beside.canary.model, beside.canary.probe.verdict) == (served[1].model, "ok")
+    assert (ship().canary, ship().probe.verdict) == (None, "ok")  # the canary ends; then the base model
 
 
 @pytest.fixture(scope="module")
 def vllm(base_model, tmp_path_factory) -> Iterator[str]:
-    """The address of vLLM with the base model and two slots for adapters."""
+    """The address of vLLM with the base model and three slots for adapters."""
     port = services.free_port()
     log = tmp_path_factory.mktemp("vllm") / "log"
     command = [
         VLLM, "serve", base_model, "--served-model-name", "support-desk", "--host", "127.0.0.1", "--port", str(port),
         "--dtype", "float32", "--max-model-len", "128", "--enforce-eager", "--enable-lora", "--max-lora-rank", "16",
-        "--max-loras", "2", "--max-cpu-loras", "4",
+        "--max-loras", "3", "--max-cpu-loras", "4",
     ]  # fmt: skip
     environment = {
         **os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1",
@@ -160,6 +164,10 @@ def vllm(base_model, tmp_path_factory) -> Iterator[str]:
         process.wait(60)
 
 
+def names_at(server: str) -> list[str]:
+    return [card["id"] for card in httpx.get(f"{server}/v1/models").json()["data"]]
+
+
 @pytest.mark.skipif(not VLLM, reason="VLLM names no program of vLLM: see make verify-vllm")
 def test_vllm_loads_proves_drains_and_forgets_adapters(vllm, trained, register, tmp_path):
     add(kind="vllm", url=vllm, publish_folder=str(tmp_path / "published"), load_seconds=300)
@@ -174,8 +182,21 @@ def test_vllm_loads_proves_drains_and_forgets_adapters(vllm, trained, register, 
         assert (target.probe.verdict, target.probe.way, target.probe.told_apart) == ("ok", "log_probs", True)
         assert target.probe.max_nats < 1e-3 < target.probe.base_max_nats
         print(checkpoint_id, target.probe)  # noqa: T201 - the figures of a real server
-    names = [card["id"] for card in httpx.get(f"{vllm}/v1/models").json()["data"]]
-    assert names == ["support-desk", served[2].model]
+    assert names_at(vllm) == ["support-desk", served[2].model]
+
+    # A canary beside it, taken back, and once more until it is live for all.
+    for taken_back in (True, False):
+        beside = ship(second, share=0.5)
+        assert (beside.in_step, beside.model) == (True, served[2].model), beside.canary
+        assert (beside.canary.model, beside.canary.probe.verdict) == (served[1].model, "ok")
+        assert beside.canary.probe.max_nats < 1e-3 < beside.canary.probe.base_max_nats
+        assert names_at(vllm) == ["support-desk", served[2].model, served[1].model]
+        print(second, beside.canary.probe)  # noqa: T201 - the figures of a real server
+        if taken_back:
+            assert ship().canary is None
+            assert names_at(vllm) == ["support-desk", served[2].model]
+    assert (ship(second).model, names_at(vllm)) == (served[1].model, ["support-desk", served[1].model])
+    assert ship().model == served[2].model
 
     # A server that lost it, and one whose adapter is another under the same name.
     httpx.post(f"{vllm}/v1/unload_lora_adapter", json={"lora_name": served[2].model})

@@ -121,5 +121,6 @@ def gathered(said: Sequence[Reply], duplicates: Duplicates | None = None) -> tup
     rows, drops = rows_of(labelled, ranks)
     rules = duplicates or LabelPolicy().guards.duplicates
     with texts() as kept:
-        candidates, drops["tool_calls"] = gather(keep([rows], None), _Source(said), kept, rules)
+        candidates, unusable = gather(keep([rows], None), _Source(said), kept, rules)
+        drops.update(unusable)
         return candidates, drops

@@ -126,7 +126,11 @@ STATIC: dict[str, tuple[Any, Any, str | None]] = {
     "no answer": (ASKED, [], "empty_answer"),
     "empty answer": (ASKED, [{"role": "assistant", "content": ""}], "empty_answer"),
     "null": (ASKED, [{"role": "assistant", "content": None}], "content_not_text"),
-    "parts": ([{"role": "user", "content": [{"type": "image"}]}], ANSWERED, "content_not_text"),
+    "parts of text": ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], ANSWERED, None),
+    "an image": ([{"role": "user", "content": [{"type": "image_url"}]}], ANSWERED, "media_content"),
+    "an unknown part": ([{"role": "user", "content": [{"type": "poem"}]}], ANSWERED, "content_not_text"),
+    "broken arguments": (ASKED, [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}],
+                         "tool_arguments"),
     "white space": ("Q:", " \n\t\u00a0\u3000", "invisible_answer"),
     "zero width": (ASKED, [{"role": "assistant", "content": "\u200b\u200d\u2060\ufeff"}], "invisible_answer"),
     "control characters": ("Q:", "\x00\x1b\x7f", "invisible_answer"),
@@ -134,8 +138,9 @@ STATIC: dict[str, tuple[Any, Any, str | None]] = {
     "fillers": ("Q:", "\u3164\u2800\u115f", "invisible_answer"),
     "function call": ([*ASKED, {"role": "assistant", "content": "", "function_call": {"name": "f"}}], ANSWERED,
                       "lost_fields"),
-    "reasoning": (ASKED, [{**ANSWERED[0], "reasoning_content": "because"}], "lost_fields"),
-    "tool result": ([*ASKED, {"role": "tool", "content": "12 C", "tool_call_id": "1"}], ANSWERED, "lost_fields"),
+    "images": (ASKED, [{**ANSWERED[0], "images": ["a.png"]}], "lost_fields"),
+    "reasoning": (ASKED, [{**ANSWERED[0], "reasoning_content": "because"}], None),
+    "tool result": ([*ASKED, {"role": "tool", "content": "12 C", "tool_call_id": "1"}], ANSWERED, None),
 }  # fmt: skip
 
 
@@ -217,7 +222,7 @@ def test_where_all_rows_fall_the_refusal_begins_with_the_reason_and_its_remedy(t
 def test_a_file_of_rows_loses_the_unsound_ones_and_names_their_lines(tmp_path: Path, base: Path) -> None:
     unsound = [
         {"prompt": [{"role": "human", "content": "Hi"}], "completion": ANSWERED, "label": True},
-        {"prompt": ASKED, "completion": [{**ANSWERED[0], "reasoning_content": "because"}], "label": True},
+        {"prompt": ASKED, "completion": [{**ANSWERED[0], "function_call": {"name": "f"}}], "label": True},
         {"prompt": ASKED, "completion": ANSWERED, "label": False, "images": ["x.png"]},
         {"prompt": "a", "chosen": "\u200b", "rejected": "b"},
     ]

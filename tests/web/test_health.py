@@ -37,7 +37,7 @@ def test_a_migrated_database_and_a_broker_make_it_ready_without_a_key(api):
     ready = api.get("/readyz", headers={"Authorization": ""})
 
     assert (live.status_code, live.json()) == (200, {"status": "live"})
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "redis": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "redis": "ok", "limits": "enforced"})
 
 
 def test_a_broker_that_is_away_is_said_and_keeps_nobody_from_sending_events(migrated, elsewhere):
@@ -46,6 +46,7 @@ def test_a_broker_that_is_away_is_said_and_keeps_nobody_from_sending_events(migr
     answer = client.get("/readyz")
 
     assert (answer.status_code, answer.json()["redis"]) == (200, "away")
+    assert answer.json()["limits"] == "not enforced"
 
 
 def test_a_database_that_is_away_makes_it_unready_but_leaves_it_alive(migrated, elsewhere):

@@ -95,6 +95,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "erasure_id": str(uuid4()),
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
+        "token": "none",
     }
     store_chats_and_edits()
     return ids
@@ -113,6 +114,9 @@ NOT_FOUND = {
     "/v1/comparisons/{comparison_id}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
+    "/v1/gateway",  # the gateway is off
+    "/v1/models",
+    "/vote/{token}",
 }
 
 

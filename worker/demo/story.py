@@ -132,7 +132,6 @@ class Story:
             seed=self.seed,
             learning_rate=LEARNING_RATE,
             epochs=EPOCHS,
-            weigh_up="desirable",
             evaluation=wire.Evaluation(kl_max_new_tokens=sampling.MAX_NEW_TOKENS),
         )
         return wire.RecipeChoice(preset="cpu-demo", changes=changes)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from thumbwheel.chat_messages import text_of
 
 from app.statistics import measures
 from app.statistics.bootstrap import Bootstrap
@@ -154,5 +155,5 @@ def _placed(workdir: Path, shards: Sequence[Shard]) -> Iterator[tuple[str, int, 
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:
-    text = content if isinstance(content, str) else "\n".join(message["content"] or "" for message in content)
+    text = content if isinstance(content, str) else "\n".join(map(text_of, content))
     return text[-CHARACTERS:]

@@ -22,8 +22,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from thumbwheel.chat_messages import messages_of, tools_of, with_messages
 from thumbwheel.row_checks import RowFault
 
+from app.snapshots.files.message_columns import TOOLS, chat_of, prompt_of
 from app.snapshots.files.prompt_key import prompt_json, prompt_key
 from worker.training.data.rows import fitted_row
 from worker.training.data.tokens import Tokens
@@ -31,7 +33,7 @@ from worker.training.job import Job
 from worker.training.training_run import is_within_share
 
 Kind = Literal["chat", "text"]
-COLUMNS = ("prompt", "completion", "label", "weight")
+COLUMNS = ("prompt", "completion", "label", "weight", TOOLS)
 #: Rows that are looked at in their order; if too few of them are usable, there are no examples.
 MOST_LOOKED_AT = 1024
 SEPARATOR = "\n\n"
@@ -51,7 +53,7 @@ class FewShotExample:
         if isinstance(self.prompt, str):
             answer = {"role": "assistant", "content": self.completion.strip()}
             return [{"role": "user", "content": self.prompt}, answer]
-        own = [message for message in self.prompt if message["role"] != "system"]
+        own = [message for message in messages_of(self.prompt) if message["role"] != "system"]
         return [*own, *self.completion]
 
 
@@ -59,8 +61,10 @@ def with_examples(prompt: Any, examples: Sequence[FewShotExample]) -> Any:
     """Returns the prompt, a text or messages, with the examples before it."""
     if isinstance(prompt, str):
         return "".join(f"{each.prompt}{each.completion}{SEPARATOR}" for each in examples) + prompt
-    system = list(takewhile(lambda message: message["role"] == "system", prompt))
-    return [*system, *(turn for each in examples for turn in each.turns), *prompt[len(system) :]]
+    messages = messages_of(prompt)
+    system = list(takewhile(lambda message: message["role"] == "system", messages))
+    turns = [*system, *(turn for each in examples for turn in each.turns), *messages[len(system) :]]
+    return with_messages(prompt, turns)
 
 
 def chosen_examples(
@@ -91,11 +95,13 @@ def chosen_examples(
 def _rows(job: Job) -> Iterator[FewShotExample]:
     for shard in job.shards_of("train"):
         number = 0
-        for batch in pq.ParquetFile(job.workdir / "snapshot" / shard.path).iter_batches(columns=list(COLUMNS)):
+        file = pq.ParquetFile(job.workdir / "snapshot" / shard.path)
+        columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=columns):
             usable = pc.and_(pc.equal(batch["label"], pa.scalar(value=True)), pc.greater(batch["weight"], 0))
             for index in pc.indices_nonzero(usable).to_pylist():
-                prompt, completion = batch["prompt"][index].as_py(), batch["completion"][index].as_py()
-                yield FewShotExample((shard.path, number + index), prompt, completion)
+                [row] = batch.slice(index, 1).to_pylist()
+                yield FewShotExample((shard.path, number + index), prompt_of(row), chat_of(row["completion"]))
             number += len(batch)
 
 
@@ -107,5 +113,7 @@ def _fits_kind(example: FewShotExample, kind: Kind) -> bool:
     """Returns whether the row can be an example for prompts of this kind: whole turns in a chat, a text in a text."""
     if kind == "text" or isinstance(example.prompt, str):
         return isinstance(example.prompt, str)
+    if tools_of(example.prompt):  # they would be offered for the prompt, too
+        return False
     roles = [turn["role"] for turn in example.turns]
     return all(role == ("user", "assistant")[number % 2] for number, role in enumerate(roles)) and len(roles) % 2 == 0

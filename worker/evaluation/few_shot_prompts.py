@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from thumbwheel.row_checks import RowFault
 
+from app.snapshots.files.message_columns import TOOLS, chat_of, prompt_of
 from worker.evaluation.examples import FewShotExample, Kind, chosen_examples, with_examples
 from worker.evaluation.sampled_prompts import SampledPrompt, encoded_prompt, read_prompt
 from worker.training.data.packing import Pair
@@ -104,7 +105,9 @@ class FewShotPrompts:
         place_of = {id(row): place for place, row in enumerate(in_order)}
         pairs: dict[int, Pair] = {}
         for shard in self._job.shards_of("holdout"):
-            table = pq.read_table(self._job.workdir / "snapshot" / shard.path, columns=["prompt", "completion"])
+            file = pq.ParquetFile(self._job.workdir / "snapshot" / shard.path)
+            columns = [name for name in ("prompt", "completion", TOOLS) if name in file.schema_arrow.names]
+            table = file.read(columns=columns)
             examples = self._of_kind(shard.format)
             for number, raw in enumerate(table.to_pylist() if examples else ()):
                 index = read.places.get((shard.path, number))
@@ -112,7 +115,7 @@ class FewShotPrompts:
                 if row is None or id(row) not in place_of or row.length >= limits.max_length:
                     continue
                 encode = self._tokens.encode_text if shard.format == "text" else self._tokens.encode_chat
-                [encoded] = encode([with_examples(raw["prompt"], examples)], [raw["completion"]])
+                [encoded] = encode([with_examples(prompt_of(raw), examples)], [chat_of(raw["completion"])])
                 if isinstance(encoded, RowFault) or not np.array_equal(encoded.completion, row.completion):
                     continue
                 if len(encoded.prompt) + len(encoded.completion) <= limits.context:

@@ -13,9 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from thumbwheel.chat_messages import text_of
 from thumbwheel.row_checks import RowFault
 
 from app.labels.policy import EDITED_TEXT
+from app.snapshots.files.message_columns import TOOLS, chat_of, prompt_of
 from app.snapshots.files.prompt_key import prompt_json, prompt_key
 from app.snapshots.prompts.split import Split
 from worker.evaluation.sampled_prompts import JudgedAnswer, SampledPrompt
@@ -24,7 +26,7 @@ from worker.training.data.tokens import Tokens
 from worker.training.job import Job, Shard
 
 SPLITS: tuple[Split, ...] = ("holdout", "train")
-COLUMNS = ("prompt", "completion", "label", "weight", "reason", "completion_id", "position")
+COLUMNS = ("prompt", "completion", "label", "weight", "reason", "completion_id", "position", TOOLS)
 
 
 def replayed_prompts(job: Job, tokens: Tokens, max_length: int, vocabulary: int, count: int) -> list[SampledPrompt]:
@@ -45,7 +47,7 @@ def _prompts(job: Job, tokens: Tokens, max_length: int, vocabulary: int, *, desi
     seen: set[bytes] = set()
     for split in SPLITS:
         for row in _newest_first(job, split, desirable=desirable):
-            prompt, completion = row["prompt"], row["completion"]
+            prompt, completion = prompt_of(row), chat_of(row["completion"])
             key = prompt_key(prompt)
             if key in seen:
                 continue
@@ -53,7 +55,7 @@ def _prompts(job: Job, tokens: Tokens, max_length: int, vocabulary: int, *, desi
             if isinstance(fitted, RowFault):
                 continue
             seen.add(key)
-            text = completion if isinstance(completion, str) else completion[0]["content"]
+            text = completion if isinstance(completion, str) else text_of(completion[0])
             answer = JudgedAnswer(row["completion_id"], text, desirable=desirable, split=split)
             yield SampledPrompt(fitted.prompt, key.hex(), prompt_json(prompt), answer=answer)
 

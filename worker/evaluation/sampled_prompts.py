@@ -10,9 +10,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from thumbwheel import wire
+from thumbwheel.chat_messages import UnreadableMessage, normal_prompt
 from thumbwheel.row_checks import RowFault
 
 from app.checkpoints.samples.files import Source
+from app.snapshots.files.message_columns import TOOLS, prompt_of
 from app.snapshots.files.prompt_key import prompt_json
 from app.snapshots.prompts.split import Split
 from app.suites.samples import samples_of
@@ -41,7 +43,7 @@ class SampledPrompt:
     """A prompt to be sampled.
 
     group   equal for equal prompts
-    text    JSON of a text or of a list of messages
+    text    JSON of a prompt in its normal form: see `thumbwheel.chat_messages`
     suite   name of the suite; None for others, like `test` and `label`
     answer  the judged answer that is replayed; None for other prompts
     """
@@ -109,6 +111,10 @@ def suite_prompts(workdir: Path, tokens: Tokens, max_length: int) -> tuple[list[
 
 def encoded_prompt(content: Any, tokens: Tokens) -> Ids | None:
     """Returns the tokens of a text or a chat, as training encodes it; None if the model cannot read it."""
+    try:
+        content = normal_prompt(content)
+    except UnreadableMessage:
+        return None
     if isinstance(content, str):
         [encoded] = tokens.encode_text([content], [_ANSWER])
     elif tokens.has_chat_template:
@@ -130,9 +136,11 @@ def _texts(job: Job, places: set[tuple[str, int]]) -> dict[tuple[str, int], str]
     texts: dict[tuple[str, int], str] = {}
     for shard in job.shards_of("holdout"):
         number = 0
-        for batch in pq.ParquetFile(job.workdir / "snapshot" / shard.path).iter_batches(columns=["prompt"]):
+        file = pq.ParquetFile(job.workdir / "snapshot" / shard.path)
+        columns = [name for name in ("prompt", TOOLS) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=columns):
             wanted = [index for index in range(len(batch)) if (shard.path, number + index) in places]
             for index in wanted:
-                texts[shard.path, number + index] = prompt_json(batch.column(0)[index].as_py())
+                texts[shard.path, number + index] = prompt_json(prompt_of(batch.slice(index, 1).to_pylist()[0]))
             number += len(batch)
     return texts

@@ -1,4 +1,4 @@
-"""Reads what a target should serve: the live checkpoint with its layers, its files and its probe."""
+"""Reads what a target should serve: a checkpoint with its layers, its files and its probe."""
 
 import json
 import logging
@@ -15,33 +15,39 @@ from app.checkpoints.probe_file import Probe
 from app.checkpoints.service import Chain, model_files
 from app.database import transaction
 from app.serving.leases.target_lease import ClaimedTarget
-from app.serving.refusals import reason_against_weights, reasons_against_adapter
-from app.serving.served_artifact import ADAPTER_FILES, LayerFiles, ServedArtifact, artifact_of, published_files
+from app.serving.refusals import reason_against_weights, reason_to_leave_out, reasons_against_adapter
+from app.serving.served_artifact import ADAPTER_FILES, LayerFiles, Role, ServedArtifact, artifact_of, published_files
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DesiredModel:
-    """The live checkpoint as a target loads it.
+    """A checkpoint of the ledger as a target loads it, for all actors or for those of a canary.
 
     files     path → SHA-256 of the folder; none for a base model, and for an adapter that has to be merged
     refusals  why the target would refuse it
+    left_out  why the target does not load it beside the live checkpoint, if it is a canary's
     """
 
+    role: Role
     checkpoint_id: UUID
     artifact: ServedArtifact
     layers: Chain
     files: Mapping[str, str]
     probe: Probe | None
     refusals: list[str]
+    left_out: str | None
 
 
-def desired_of(claimed: ClaimedTarget) -> DesiredModel:
-    """Returns the live checkpoint as the target loads it. Raises `NotFound` and `Unavailable` of the artifact store."""
+def desired_of(claimed: ClaimedTarget, role: Role) -> DesiredModel:
+    """Returns the checkpoint of the role as the target loads it. Raises `NotFound` and `Unavailable` of the artifact
+    store.
+    """
+    checkpoint_id = claimed.desired[role]
     with transaction(read_only=True) as session:
-        layers = checkpoints.chain(session, claimed.project, claimed.desired)
-        probe = checkpoints.probe_of(session, claimed.project, claimed.desired)
+        layers = checkpoints.chain(session, claimed.project, checkpoint_id)
+        probe = checkpoints.probe_of(session, claimed.project, checkpoint_id)
     top = layers.adapter or layers.weights
     files = LayerFiles(
         base_model=str(layers.base_model),
@@ -51,12 +57,14 @@ def desired_of(claimed: ClaimedTarget) -> DesiredModel:
     )
     artifact = artifact_of(claimed.project, files, claimed.settings)
     return DesiredModel(
-        claimed.desired,
+        role,
+        checkpoint_id,
         artifact,
         layers,
         published_files(artifact, files),
         _probe(probe),
         _refusals(claimed, artifact, files),
+        reason_to_leave_out(claimed.settings, artifact.kind) if role == "canary" else None,
     )
 
 

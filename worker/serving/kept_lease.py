@@ -5,23 +5,27 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from app import settings
 from app.database import transaction
 from app.errors import StaleLease
 from app.serving.leases import service as leases
-from app.serving.leases.service import LEASE_SECONDS
-from app.serving.leases.target_lease import TargetLease
+from app.serving.leases.target_lease import ClaimedTarget
 
 log = logging.getLogger(__name__)
 
 
-class KeptLease:
-    """Renews the lease from a thread during the block."""
+class LedgerMovedOn(Exception):
+    """A change of the ledger since the target was claimed: another checkpoint is desired."""
 
-    def __init__(self, lease: TargetLease) -> None:
-        self._lease = lease
-        self._gone = False
+
+class KeptLease:
+    """Renews the lease from a thread during the block, and looks at the ledger."""
+
+    def __init__(self, claimed: ClaimedTarget) -> None:
+        self._claimed, self._lease = claimed, claimed.lease
+        self._gone = self._moved_on = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name=f"lease of {lease.target_id}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"lease of {claimed.name}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -34,15 +38,20 @@ class KeptLease:
         self._thread.join()
 
     def require(self) -> None:
-        """Raises `StaleLease` once the lease is known to be lost."""
+        """Raises `StaleLease` once the lease is known to be lost, and `LedgerMovedOn`: an hour of merging for a canary
+        must not keep the next release from the target.
+        """
+        if self._moved_on:
+            raise LedgerMovedOn
         if self._gone:
             raise StaleLease(f"Target {self._lease.target_id} was claimed by another worker.", code="lease_lost")
 
     def _work(self) -> None:
-        while not self._ended.wait(LEASE_SECONDS / 4):
+        while not self._ended.wait(settings.current().lease_seconds / 4):
             try:
                 with transaction() as session:
                     leases.renew(session, self._lease)
+                    self._moved_on = leases.moved_on(session, self._claimed)
             except StaleLease:
                 self._gone = True
                 return

@@ -85,6 +85,8 @@ class Job:
             "prompt_share": 1,
             "behaviour_correction": False,
             "edit_kept_weight": 1,
+            "mislabelled_good": 0,
+            "mislabelled_bad": 0,
         }
         excluded |= {name: True for name, value in off.items() if getattr(self.recipe, name) == value}
         parts: list[Any] = [

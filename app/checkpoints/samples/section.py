@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thumbwheel.chat_messages import readable_prompt
+
 from app.checkpoints.samples.files import Row
 from app.checkpoints.samples.ten import RULE, ten
 
@@ -54,7 +56,7 @@ def prompt_in_brief(prompt: str, most: int = PROMPT) -> str:
     """Returns the end of a prompt, which is JSON of a text or of messages, as one line."""
     content = json.loads(prompt)
     if not isinstance(content, str):
-        content = "\n".join(f"{message['role']}: {message.get('content') or ''}" for message in content)
+        content = "\n".join(f"{who}: {text}" for who, text in readable_prompt(content))
     line = _line(content)
     return line if len(line) <= most else f"…{line[-most:]}"
 

@@ -1,4 +1,4 @@
-"""Check of the serving targets: that each serves the live checkpoint of its project."""
+"""Check of the serving targets: that each serves the live checkpoint of its project, and the canary."""
 
 from app.cli.doctor.finding import Finding
 from app.settings import Settings

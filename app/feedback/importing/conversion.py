@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from thumbwheel import wire
+from thumbwheel.chat_messages import PLAIN
 from thumbwheel.row_checks import RowFault, fault_of
 
 from app.errors import Faults
@@ -175,12 +176,24 @@ def _faults(faults: Faults) -> str:
     return "; ".join(f"{fault.pointer or 'the row'}: {fault.message}" for fault in faults)
 
 
-def _fault_of(prompt: Any, answers: list[str | None]) -> RowFault | None:
+def _fault_of(prompt: wire.Prompt | None, answers: list[str | wire.Message | None]) -> RowFault | None:
     """Returns the reason for which a run would drop the texts, as far as it shows without a model."""
+    given = [signals.answer_of(answer).as_sent for answer in answers if answer is not None]
     faults: Iterator[RowFault | None]
-    if isinstance(prompt, list):
-        chat = [vars(message) for message in prompt]  # several times as fast as a dump, and only read
-        faults = (fault_of(chat, [{"role": "assistant", "content": text}]) for text in answers if text is not None)
+    if prompt is None or isinstance(prompt, str):
+        faults = (fault_of(prompt, answer) for answer in given)
     else:
-        faults = (fault_of(prompt, text) for text in answers if text is not None)
+        messages = prompt.messages if isinstance(prompt, wire.ChatWithTools) else prompt
+        chat = [_document(message) for message in messages]
+        faults = (
+            fault_of(chat, [{"role": "assistant", "content": answer} if isinstance(answer, str) else answer])
+            for answer in given
+        )
     return next(filter(None, faults), None)
+
+
+def _document(message: wire.Message) -> Mapping[str, Any]:
+    """Returns a message as JSON values. A dump takes several times as long, and most messages are texts."""
+    if isinstance(message.content, str) and message.model_fields_set == PLAIN:
+        return {"role": message.role, "content": message.content}
+    return message.model_dump(mode="json", exclude_none=True)

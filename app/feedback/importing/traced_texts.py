@@ -7,18 +7,16 @@ from typing import Any
 from thumbwheel.row_checks import lost_in_row
 
 from app.feedback.importing.drafts import Faulty
-from app.feedback.importing.texts import require_nothing_lost, text_of
+from app.feedback.importing.texts import answer_of, text_of, with_system, with_tools
+from app.feedback.importing.traced_messages import PARTS, traced_messages
 
-#: Names of roles in LangChain and ShareGPT.
-_ROLES = {"human": "user", "ai": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
-_CLASSES = {"HumanMessage": "user", "AIMessage": "assistant", "SystemMessage": "system", "ToolMessage": "tool"}
 _PROMPTS = ("messages", "input", "question", "query", "prompt", "inputs", "user_input", "text")
 _ANSWERS = ("output", "answer", "response", "completion", "text", "content", "result", "outputs", "message", "raw")
 _DEPTH = 6
 
 
 def traced_prompt(value: Any, name: str = "input", depth: int = _DEPTH) -> Any:
-    """Returns the recorded input of a model as a prompt. Raises `Faulty` if it holds more than text."""
+    """Returns the recorded input of a model as a prompt, with its tools. Raises `Faulty`."""
     value = _decoded(value)
     if isinstance(value, str):
         if not value.strip():
@@ -27,77 +25,82 @@ def traced_prompt(value: Any, name: str = "input", depth: int = _DEPTH) -> Any:
     if isinstance(value, list) and value:
         if len(value) == 1 and isinstance(value[0], list):  # LangChain records a list of conversations
             value = value[0]
-        return [traced_message(message, f"message {number} of the {name}") for number, message in enumerate(value)]
+        return [
+            read
+            for number, message in enumerate(value)
+            for read in traced_messages(message, f"message {number} of the {name}")
+        ]
     if isinstance(value, Mapping) and depth:
         if (fault := lost_in_row(value)) is not None:
             raise Faulty(f"{name}: {fault.sentence}")
         if "role" in value or "kwargs" in value:
-            return [traced_message(value, name)]
+            return list(traced_messages(value, name))
         key = _only(value, _PROMPTS)
         if key is not None:
             prompt = traced_prompt(value[key], name, depth - 1)
             system = value.get("system")
-            if isinstance(system, str) and system and isinstance(prompt, list):
-                return [{"role": "system", "content": system}, *prompt]
-            return prompt
+            if isinstance(system, str) and not isinstance(prompt, str):
+                prompt = with_system(system, prompt)
+            return with_tools(prompt, value)
     raise Faulty(f"{name} is neither a text nor a chat")
 
 
-def traced_answer(value: Any, name: str = "output", depth: int = _DEPTH) -> str:
-    """Returns the recorded output of a model as a text. Raises `Faulty` if it is no text."""
+def traced_answer(value: Any, name: str = "output", depth: int = _DEPTH) -> Any:
+    """Returns the recorded output of a model: a text, or a message if it is more than that. Raises `Faulty`."""
     value = _decoded(value)
     if isinstance(value, str):
         return text_of(value, name)
-    if isinstance(value, list) and len(value) == 1 and depth:
-        if isinstance(value[0], Mapping) and value[0].get("type") == "text" and "role" not in value[0]:
-            return text_of(value[0].get("text", value[0].get("content")), name)
-        return traced_answer(value[0], name, depth - 1)
-    if isinstance(value, list) and value:
-        raise Faulty(f"{name} has {len(value)} parts: only one text can be imported")
+    if isinstance(value, list) and value and depth:
+        if all(map(_is_part, value)):
+            return _answer({"role": "assistant", "content": [part for item in value for part in _parts_of(item)]}, name)
+        if len(value) == 1:
+            return traced_answer(value[0], name, depth - 1)
+        raise Faulty(f"{name} has {len(value)} messages: only one can be imported")
     if isinstance(value, Mapping) and depth:
         if "role" in value or "kwargs" in value:
-            return text_of([traced_message(value, name)], name)
+            return _answer(value, name)
         for key in ("choices", "generations", "messages"):
             if isinstance(value.get(key), list) and value[key]:
                 return traced_answer(value[key][-1:], name, depth - 1)
         if isinstance(value.get("message"), Mapping):
             return traced_answer(value["message"], name, depth - 1)
         if isinstance(value.get("parts"), list):
-            return text_of(_text_of_parts(value["parts"], name), name)
+            return _answer({"role": "assistant", "content": value["parts"]}, name)
+        if value.get("tool_calls"):
+            return _answer({"role": "assistant", **value}, name)
         field = _only(value, _ANSWERS)
         if field is not None:
             return traced_answer(value[field], name, depth - 1)
     raise Faulty(f"{name} is {'missing' if value is None else 'not a text'}")
 
 
-def traced_message(message: Any, name: str) -> dict[str, Any]:
-    """Returns a message with role and content. Raises `Faulty` if it has parts that are no text."""
-    if isinstance(message, (list, tuple)) and len(message) == 2 and isinstance(message[0], str):
-        message = {"role": message[0], "content": message[1]}
-    if not isinstance(message, Mapping):
-        raise Faulty(f"{name} is no message with a role and a content")
-    classes = message.get("id") if "kwargs" in message else None
-    fields = next((message[key] for key in ("kwargs", "data") if isinstance(message.get(key), Mapping)), message)
-    role = message.get("role", _CLASSES.get(str(classes[-1])) if isinstance(classes, list) and classes else None)
-    role = role or message.get("type") or fields.get("type")
-    extra = {**fields, **fields.get("additional_kwargs", {})} if isinstance(fields, dict) else fields
-    require_nothing_lost({key: value for key, value in extra.items() if key != "tool_call_id"}, name)
-    content = fields.get("content", fields.get("parts"))
-    read = {"role": _ROLES.get(str(role), role), "content": _text_of_parts(content, name)}
-    if read["role"] == "tool" and isinstance(fields.get("tool_call_id"), str):
-        read["tool_call_id"] = fields["tool_call_id"]
-    return read
+def traced_text(value: Any, name: str) -> str:
+    """Returns a recorded text. Raises `Faulty` for an answer that is more than a text."""
+    return text_of(traced_answer(value, name), name)
 
 
-def _text_of_parts(content: Any, name: str) -> Any:
-    """Returns the text of a content with exactly one part, which is a text; other contents as they are."""
-    if not isinstance(content, list):
-        return content
-    kinds = sorted({str(part.get("type")) if isinstance(part, Mapping) else "text" for part in content})
-    if len(content) != 1 or kinds != ["text"]:
-        raise Faulty(f"{name} has {len(content)} parts of type {', '.join(kinds)}: only one text can be imported")
-    part = content[0]
-    return part if isinstance(part, str) else part.get("text", part.get("content", part.get("value")))
+def _answer(message: Mapping[str, Any], name: str) -> Any:
+    messages = list(traced_messages(message, name))
+    if len(messages) != 1:
+        raise Faulty(f"{name} has results of tools: only one message of the assistant can be imported")
+    return answer_of(messages, name)
+
+
+def _is_part(item: Any) -> bool:
+    """Returns whether an item is a part of a message, or an item of OpenAI's responses."""
+    if not isinstance(item, Mapping):
+        return False
+    return (item.get("type") in PARTS and "role" not in item) or (
+        item.get("type") == "message" and item.get("role") == "assistant"
+    )
+
+
+def _parts_of(item: Mapping[str, Any]) -> list[Any]:
+    """Returns the parts of a message among the items of a response; another item is a part itself."""
+    if item.get("type") != "message":
+        return [item]
+    content = item.get("content")
+    return content if isinstance(content, list) else [content]
 
 
 def _only(value: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
@@ -117,7 +120,7 @@ def _decoded(value: Any) -> Any:
             return value
         first = decoded[0] if isinstance(decoded, list) and decoded else decoded
         if isinstance(first, dict) and (
-            first.keys() & {"role", "messages", "choices", "generations"} or first.keys() == {"type", "text"}
+            first.keys() & {"role", "messages", "choices", "generations"} or first.get("type") in PARTS
         ):
             return decoded
     return value

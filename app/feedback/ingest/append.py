@@ -17,14 +17,15 @@ import asyncpg
 Key = tuple[str, str]  # project, and an id in it
 
 #: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint,
-#: time, superseded event, conversation, metadata, whether never to train on it, origin. Signal, messages and metadata
-#: are JSON text.
+#: time, superseded event, conversation, metadata, whether never to train on it, origin, the completion where it is a
+#: message. Signal, messages and metadata are JSON text.
 EventRow = tuple[
     str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
-    str, bool, str | None,
+    str, bool, str | None, str | None,
 ]  # fmt: skip
-#: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata.
-CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str]
+#: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata, the
+#: completion where it is a message.
+CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str, str | None]
 
 #: The outcome of a row: appended; its id exists already; refused, since its actor was erased.
 Fate = Literal["new", "there", "erased"]
@@ -54,10 +55,10 @@ _APPEND_EVENTS = (
                nextval(to_regclass(item.sequence)) AS position
         FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                             $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::text[],
-                            $15::bool[], $16::text[], $17::text[])
+                            $15::bool[], $16::text[], $17::text[], $18::text[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
                                       checkpoint_id, occurred_at, supersedes, conversation_id, metadata, never_train,
-                                      origin, sequence, number)
+                                      origin, message, sequence, number)
     ), taken AS (
         INSERT INTO event_ids (project_id, event_id, position, received_at)
         SELECT project_id, event_id, position, now() FROM item WHERE NOT erased
@@ -66,11 +67,11 @@ _APPEND_EVENTS = (
         RETURNING project_id, position
     ), logged AS (
         INSERT INTO events (project_id, event_id, completion_id, actor, signal, prompt, completion, checkpoint_id,
-                            occurred_at, supersedes, conversation_id, metadata, never_train, origin, position,
-                            received_at)
+                            occurred_at, supersedes, conversation_id, metadata, never_train, origin, message,
+                            position, received_at)
         SELECT project_id, event_id, completion_id, actor, signal::json, coalesce(messages::json, to_json(prompt)),
                completion, checkpoint_id, occurred_at, supersedes, conversation_id, metadata::json, never_train,
-               origin, position, now()
+               origin, message::json, position, now()
         FROM item JOIN taken USING (project_id, position) ORDER BY position
     )
     SELECT number, erased FROM item LEFT JOIN taken USING (project_id, position) WHERE taken.position IS NULL
@@ -97,7 +98,7 @@ async def try_to_append(connection: asyncpg.Connection) -> None:
     try:
         row: EventRow = (
             project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, None,
-            "{}", True, None,
+            "{}", True, None, None,
         )  # fmt: skip
         await append_events(connection, [row])
     finally:
@@ -112,7 +113,7 @@ def lacks_partition(error: Exception) -> bool:
 
 _EVENTS_OF = """
     SELECT i.project_id, i.event_id, e.completion_id, e.actor, e.signal, e.prompt, e.completion, e.checkpoint_id,
-           e.occurred_at, e.supersedes, e.conversation_id, e.metadata, e.never_train
+           e.occurred_at, e.supersedes, e.conversation_id, e.metadata, e.never_train, e.message
     FROM unnest($1::text[], $2::text[]) AS requested (project_id, event_id)
     JOIN event_ids i ON (i.project_id, i.event_id) = (requested.project_id, requested.event_id)
     JOIN events e ON (e.project_id, e.position, e.received_at) = (i.project_id, i.position, i.received_at)
@@ -127,7 +128,7 @@ async def events_of(connection: asyncpg.Connection, keys: Iterable[Key]) -> dict
             "actor": row["actor"],
             "signal": {name: value for name, value in json.loads(row["signal"]).items() if value is not None},
             "prompt": _decoded(row["prompt"]),
-            "completion": row["completion"],
+            "completion": _decoded(row["message"]) or row["completion"],
             "checkpoint_id": _text(row["checkpoint_id"]),
             "occurred_at": None if row["occurred_at"] is None else row["occurred_at"].timestamp(),
             "supersedes": row["supersedes"],
@@ -145,14 +146,14 @@ _APPEND_COMPLETIONS = (
     item AS MATERIALIZED (
         SELECT item.*, nextval(to_regclass(item.sequence)) AS position
         FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                            $9::text[], $10::text[], $11::text[], $12::text[])
+                            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])
              WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, conversation_id,
-                                      sampling, token_ids, log_probs, metadata, sequence, number)
+                                      sampling, token_ids, log_probs, metadata, message, sequence, number)
     ), registered AS (
         INSERT INTO completions (project_id, completion_id, prompt, completion, checkpoint_id, conversation_id,
-                                 sampling, token_ids, log_probs, metadata, position, received_at)
+                                 sampling, token_ids, log_probs, metadata, message, position, received_at)
         SELECT project_id, completion_id, prompt::json, completion, checkpoint_id, conversation_id, sampling::json,
-               token_ids::int[], log_probs::float8[], metadata::json, position, now()
+               token_ids::int[], log_probs::float8[], metadata::json, message::json, position, now()
         FROM item ORDER BY project_id, completion_id, number
         ON CONFLICT DO NOTHING
         RETURNING project_id, position
@@ -169,7 +170,7 @@ async def append_completions(connection: asyncpg.Connection, rows: Sequence[Comp
 
 _COMPLETIONS_OF = """
     SELECT c.project_id, c.completion_id, c.prompt, c.completion, c.checkpoint_id, c.conversation_id, c.sampling,
-           c.token_ids, c.log_probs, c.metadata
+           c.token_ids, c.log_probs, c.metadata, c.message
     FROM unnest($1::text[], $2::text[]) AS requested (project_id, completion_id)
     JOIN completions c ON (c.project_id, c.completion_id) = (requested.project_id, requested.completion_id)
 """
@@ -180,7 +181,7 @@ async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) ->
     return {
         (row["project_id"], row["completion_id"]): {
             "prompt": _decoded(row["prompt"]),
-            "completion": row["completion"],
+            "completion": _decoded(row["message"]) or row["completion"],
             "checkpoint_id": _text(row["checkpoint_id"]),
             "conversation_id": row["conversation_id"],
             "sampling": json.loads(row["sampling"]),

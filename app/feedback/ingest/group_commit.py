@@ -9,20 +9,22 @@ If the queue is full or Postgres is unavailable, a request is answered with 503.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from time import perf_counter
+from typing import Any
 
 import asyncpg
-from thumbwheel import wire
 
 from app import postgres_errors
-from app.errors import MOST_FAULTS, Invalid, ThumbwheelError, Unavailable
+from app.errors import MOST_FAULTS, Invalid, Unavailable
 from app.feedback import signals
 from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry
+from app.feedback.ingest.figures import IngestFigures
+from app.feedback.ingest.kinds import EVENTS, BodyOutcome, Kind, Result
 
 log = logging.getLogger(__name__)
 
@@ -55,36 +57,6 @@ OF_A_BODY = (
 )
 
 
-class BodyOutcome(NamedTuple):
-    """The outcome of one body. `erased`: its id was erased and is refused; `erased_actor`: its actor was."""
-
-    id: str
-    status: Literal["stored", "replayed", "conflict", "erased", "erased_actor"]
-    differs: tuple[str, ...] = ()  # JSON pointers, if the status is conflict
-
-
-#: The result for one body: its outcome after the commit, or an error if Postgres refuses it.
-Result = BodyOutcome | ThumbwheelError
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of body: the functions that append it and compare it with the stored one."""
-
-    insert: Callable[..., Awaitable[list[append.Fate]]]
-    stored: Callable[..., Awaitable[dict[append.Key, dict[str, Any]]]]
-    document: Callable[[Any], dict[str, Any]]
-
-
-def _document(body: wire.Event | bytes) -> dict[str, Any]:
-    event = body if isinstance(body, wire.Event) else wire.Event.model_validate_json(body)
-    return signals.document(event)
-
-
-EVENTS = Kind(append.append_events, append.events_of, _document)
-COMPLETIONS = Kind(append.append_completions, append.completions_of, signals.completion_document)
-
-
 @dataclass(eq=False)
 class _Waiting:
     kind: Kind
@@ -106,7 +78,7 @@ class Intake:
 
     def __init__(self, database_url: str, *, room: int = ROOM_BODIES, writers: int = WRITERS) -> None:
         self._database_url = database_url
-        self._room = room
+        self._most = self._room = room
         self._room_bytes = ROOM_BYTES
         self._queue: deque[_Waiting] = deque()
         self._something = asyncio.Event()
@@ -114,6 +86,7 @@ class Intake:
         self._busy = 0
         self._queued = 0
         self._takes_events = False
+        self.figures = IngestFigures()
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
     async def record(self, kind: Kind, entries: Sequence[IngestEntry], size: int = 0) -> list[Result]:
@@ -136,6 +109,11 @@ class Intake:
                 self._something.set()
             outcomes += await waiting.answer
         return outcomes
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The number of bodies that wait for a transaction or are in one, and the size of their requests in bytes."""
+        return self._most - self._room, ROOM_BYTES - self._room_bytes
 
     async def require_writable(self) -> None:
         """Raises `Unavailable`, with the reason, if Postgres would not store an event now.
@@ -171,6 +149,9 @@ class Intake:
                 await self._store(connection, batch)
             except Exception as error:  # noqa: BLE001 - any error goes to the senders, and the writer continues
                 self._takes_events = False
+                for waiting in batch:
+                    for entry in waiting.entries:
+                        self.figures.count(waiting.kind.name, entry.row[0], "unavailable")
                 _fail(batch, error)
                 if connection is not None:
                     connection.terminate()
@@ -219,7 +200,11 @@ class Intake:
                 batch[0].answer.set_result([])
             return
         kind = batch[0].kind
-        outcomes = iter(await _outcomes(connection, kind, [entry for waiting in batch for entry in waiting.entries]))
+        entries = [entry for waiting in batch for entry in waiting.entries]
+        began = perf_counter()
+        results = await _outcomes(connection, kind, entries)
+        self.figures.committed(kind.name, entries, results, perf_counter() - began)
+        outcomes = iter(results)
         self._takes_events = True
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]

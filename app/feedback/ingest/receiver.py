@@ -1,7 +1,7 @@
 """Handles the requests that bring feedback in the event loop, without a thread or a database session."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,13 +11,17 @@ from starlette.types import Receive, Scope, Send
 from thumbwheel import wire
 from thumbwheel.wire.feedback import MAX_TOKENS
 
+from app.access.caller import browser_key
+from app.access.limits import Usage
+from app.access.rate_limiter import RateLimiter, rate_headers
 from app.capacity import Lane
 from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
 from app.feedback import signals
-from app.feedback.ingest import bodies
+from app.feedback.ingest import bodies, browser_events, cors
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
-from app.feedback.ingest.group_commit import COMPLETIONS, EVENTS, BodyOutcome, Intake, Kind, Result
-from app.projects.admission import Admission
+from app.feedback.ingest.group_commit import Intake
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind, Result
+from app.projects.admission import Admission, Admitted, FeedbackRules
 from app.web.bodies import (
     JSON_LINES,
     MAX_BODY_BYTES,
@@ -43,12 +47,17 @@ MOST_ERROR = 1000
 class Receiver:
     """Receives the feedback of one process: admits each request by its key and appends its bodies to the log."""
 
-    def __init__(self, intake: Intake, lane: Lane) -> None:
+    def __init__(self, intake: Intake, lane: Lane, limiter: RateLimiter) -> None:
         self._intake = intake
+        self._limiter = limiter
         self._admission = Admission("feedback:write", lane)
+        self.forget_keys = self._admission.forget
 
     async def event(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stores an event and then answers. Raises `Invalid`, `TooLarge`, `Conflict`, and the errors of admission."""
+        """Stores an event and then answers.
+
+        Raises `Invalid`, `TooLarge`, `Conflict`, `RateLimited`, and the errors of admission.
+        """
         authorization = length = kind = encoding = b""
         chunked = False
         for name, value in scope["headers"]:
@@ -70,25 +79,38 @@ class Receiver:
                 await problem_response(415, "not_json", reason)(scope, receive, send)
                 return
         query = scope["query_string"]
-        project = self._admission.remembered(authorization, query) or await self._admission.admit(authorization, query)
+        project, rules = self._admission.remembered(authorization, query) or await self._admission.admit(
+            authorization, query
+        )
+        if rules is not None and rules.origins:
+            browser_events.require_origin(rules.origins, cors.header(scope, b"origin"))
         body = await whole(receive, MAX_BODY_BYTES)
         if body is None:
             raise TooLarge(too_large(MAX_BODY_BYTES), code="too_large")
-        entry = quick_entry(project, body) or event_entry(project, _read(wire.Event, body))
+        entry = quick_entry(project, body) or event_entry(project, self._read(EVENTS, wire.Event, project, body))
+        usages = () if rules is None else await self._count_event(scope, rules, entry)
         outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
         answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        if usages:
+            headers += [(name.lower().encode(), value.encode()) for name, value in rate_headers(usages).items()]
         status = CREATED if outcome.status == "stored" else OK
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
+    async def store(self, project: str, event: wire.Event) -> BodyOutcome:
+        """Stores an event of a project and returns its outcome. Raises `Conflict`, and `Unavailable`."""
+        return await self._one(EVENTS, event_entry(project, event), 0, "event", "event_id")
+
     async def completion(self, request: Request, completion_id: str) -> Response:
         """Registers a completion and then answers. Raises the same errors as `event`."""
-        project = await self._project(request)
+        project, rules = await self._admit(request)
+        usages = await self._count(rules, 1)
         body = await request.body()
-        entry = completion_entry(project, completion_id, _read(wire.Completion, body, COMPLETION_VALUES))
+        completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
+        entry = completion_entry(project, completion_id, completion)
         outcome = await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
-        return _receipt("completion_id", outcome)
+        return _receipt("completion_id", outcome, rate_headers(usages))
 
     async def batch(self, request: Request) -> Response:
         """Stores the valid events of a batch and answers with the outcome of each item.
@@ -96,11 +118,12 @@ class Receiver:
         While one part of the batch is being stored, the next one is read. The parts are stored in their order, since
         later events of an actor count before earlier ones.
         """
-        project = await self._project(request)
+        project, rules = await self._admit(request)
         kind = media_type(request.headers.get("content-type", ""))
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         body = await bodies.whole(request.stream(), encoding)
         items = bodies.split(body, lines=kind in JSON_LINES)
+        usages = await self._count(rules, len(items))
         answers: list[dict[str, Any]] = [{} for _ in items]
         reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
@@ -111,6 +134,7 @@ class Receiver:
                 if isinstance(item, IngestEntry):
                     entries[index] = item
                 else:
+                    self._intake.figures.count(EVENTS.name, project, "invalid")
                     answers[index] = _invalid(index, *item)
                     await asyncio.sleep(0)  # other requests are answered between two faulty items
             if under_way is not None:
@@ -123,16 +147,44 @@ class Receiver:
         replayed = sum(answer["status"] == "replayed" for answer in answers)
         rejected = len(answers) - stored - replayed
         receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
-        return _json(receipt, MIXED if rejected else OK)
+        return _json(receipt, MIXED if rejected else OK, rate_headers(usages))
 
     async def _part(self, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int) -> None:
         outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
         for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
             answers[index] = _answer(index, entry, outcome)
 
-    async def _project(self, request: Request) -> str:
+    async def _count_event(self, scope: Scope, rules: FeedbackRules, entry: IngestEntry) -> Sequence[Usage]:
+        """Checks the rules for a single event, and counts it. Raises `Invalid` and `RateLimited`."""
+        if rules.origins:
+            browser_events.require_permitted(entry.row)
+        client = scope["client"]
+        address = None if client is None else client[0]
+        return await self._limiter.count(
+            list(rules.counters(actor=entry.row[browser_events.ACTOR_PLACE], address=address))
+        )
+
+    async def _count(self, rules: FeedbackRules | None, events: int) -> Sequence[Usage]:
+        if rules is None or not events:
+            return ()
+        return await self._limiter.count(list(rules.counters(actor=None, address=None)), events)
+
+    async def _admit(self, request: Request) -> Admitted:
+        """Admits a request that is no single event. Raises the errors of admission, and `Forbidden`."""
         authorization = request.headers.get("authorization", "").encode("latin-1")
-        return await self._admission.admit(authorization, request.scope["query_string"])
+        admitted = await self._admission.admit(authorization, request.scope["query_string"])
+        if admitted.rules is not None and admitted.rules.origins:
+            raise browser_key()
+        return admitted
+
+    def _read(
+        self, kind: Kind, model: type[BaseModel], project: str, body: bytes, most_values: int = MOST_VALUES
+    ) -> Any:
+        try:
+            return _read(model, body, most_values)
+        except Invalid:
+            self._intake.figures.count(kind.name, project, "invalid")
+            raise
 
     async def _one(self, kind: Kind, entry: IngestEntry, size: int, what: str, name: str) -> BodyOutcome:
         [outcome] = await self._intake.record(kind, [entry], size)
@@ -165,12 +217,12 @@ def _read(model: type[BaseModel], body: bytes, most_values: int = MOST_VALUES) -
     raise Invalid(faults.sentence(), code="invalid_request", faults=faults)
 
 
-def _receipt(name: str, outcome: BodyOutcome) -> Response:
-    return _json({name: outcome.id, "status": outcome.status}, CREATED if outcome.status == "stored" else OK)
+def _receipt(name: str, outcome: BodyOutcome, headers: dict[str, str]) -> Response:
+    return _json({name: outcome.id, "status": outcome.status}, CREATED if outcome.status == "stored" else OK, headers)
 
 
-def _json(value: Any, status: int) -> Response:
-    return Response(to_json(value), status, media_type="application/json")
+def _json(value: Any, status: int, headers: dict[str, str]) -> Response:
+    return Response(to_json(value), status, headers, media_type="application/json")
 
 
 def _answer(index: int, entry: IngestEntry, outcome: Result) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class LogTexts:
 
     def carried(self) -> Iterator[pa.RecordBatch]:
         """Yields the texts of all completions except rejected ones, in no order: position, carrier (number
-        in `carriers.CARRIERS`), prompt (JSON text), completion, and of registered completions writer_log_prob if
-        log-probs are read: see `store.carried`.
+        in `carriers.CARRIERS`), prompt (JSON text), completion, message, and of registered completions
+        writer_log_prob if log-probs are read: see `store.carried`.
         """
         return store.carried(self.session, self.project, self.watermark, log_probs=self.log_probs)
 

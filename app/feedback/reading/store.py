@@ -173,7 +173,8 @@ def carried(
     session: Session, project: str, watermark: int, *, since: int = 0, log_probs: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Yields the texts of completions after position `since`, from events and registrations, in no order: position,
-    carrier (number in `CARRIERS`), prompt (JSON text), completion. The other sides of preferences are left out:
+    carrier (number in `CARRIERS`), prompt (JSON text), completion, message (JSON text of a completion that is more than
+    a text, else null). The other sides of preferences are left out:
     `LogSource.texts` has them.
 
     log_probs  batches of registered completions also have `writer_log_prob`: the mean log-prob per token, in nats, as
@@ -186,7 +187,8 @@ def carried(
         more = f", {_WRITER_LOG_PROB}" if log_probs and carrier == "registered" else ""
         for batch in arrow(
             session,
-            f"SELECT position, {number}::int2 AS carrier, prompt, {completion} AS completion{more} "  # noqa: S608
+            f"SELECT position, {number}::int2 AS carrier, prompt, {completion} AS completion, "  # noqa: S608
+            f"message::text AS message{more} "
             f"FROM {table} WHERE {here} AND completion IS NOT NULL",
         ):
             columns = {name: _plain(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.database import now
 from app.errors import NotFound, Refused
 from app.feedback import service as feedback
@@ -59,6 +60,7 @@ def start(session: Session, project: str, new: wire.NewAudit, by: str) -> wire.A
             "created_by": by,
         },
     )
+    operator_log.note(session, audit_id=audit.id)
     looks = texts_of(drawn, texts)
     suspicions = store.suspicions(session, project, [row.completion_id for row in drawn])
     store.insert_items(

@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.errors import NotFound, Refused
 from app.labels.policies import store
 from app.labels.policies.documents import document_of, sha256_of
@@ -46,6 +47,7 @@ def create(session: Session, project: str, new: wire.NewLabelPolicy, by: str) ->
                 "created_by": by,
             },
         )
+    operator_log.note(session, version=row.version)
     return _shown(row, _adopted_version(session, project)), not known
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from thumbwheel.chat_messages import messages_of, readable
+
 SHOWN_CHARACTERS = 240
 
 
@@ -21,8 +23,8 @@ def shortened(text: str | None) -> str | None:
 
 
 def last_text(prompt: Any) -> str | None:
-    """Returns the prompt's text; for messages, the content of the last one that has text."""
+    """Returns the prompt's text; for messages, the text of the last one that has any."""
     if prompt is None or isinstance(prompt, str):
         return prompt
-    contents = [message.get("content") for message in prompt if isinstance(message, dict)]
-    return next((content for content in reversed(contents) if isinstance(content, str) and content), None)
+    texts = (readable(message) for message in reversed(messages_of(prompt)) if isinstance(message, dict))
+    return next(filter(None, texts), None)

@@ -86,6 +86,11 @@ def is_current(session: Session, project: str) -> bool:
     return header is not None and not _differs(header, _basis(session, project))
 
 
+def undecided(session: Session) -> dict[str, int]:
+    """Returns the number of actors of each project with a finding on whom nobody has decided, as last read."""
+    return dict(store.undecided(session))
+
+
 def read_up_to(session: Session, project: str) -> int:
     """Returns the watermark up to which the loop last read the log; 0 before the first time."""
     header = store.summary(session, project)

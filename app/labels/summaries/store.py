@@ -1,12 +1,13 @@
 """SQL of stored summaries."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
+from app.labels.quarantine.tables import QuarantineDecision
 from app.labels.summaries.summary import Summary
 from app.labels.summaries.tables import ActorFindings, CheckpointApproval, LogSummary
 
@@ -79,6 +80,15 @@ def actors(session: Session, project: str, state: str | None, after: str, limit:
     """Returns the ids of actors with a finding or a decision, in their order."""
     values = {"project": project, "state": state, "after": after, "limit": limit}
     return list(session.scalars(_ACTORS, values))
+
+
+def undecided(session: Session) -> Sequence[tuple[str, int]]:
+    """Returns, by project, the number of actors with a finding on whom nobody has decided."""
+    decided = exists().where(
+        QuarantineDecision.project_id == ActorFindings.project_id, QuarantineDecision.actor == ActorFindings.actor
+    )
+    query = select(ActorFindings.project_id, func.count()).where(~decided)
+    return session.execute(query.group_by(ActorFindings.project_id)).tuples().all()
 
 
 def _insert(session: Session, table: type[Any], rows: Iterable[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.pages import Page
 from app.privacy.erasures import service
 from app.projects.project_of_request import Scoped, scoped
@@ -34,6 +35,7 @@ def erase_actor(
     """Erases the actor's feedback in the background, from the log to the snapshots. `Location` has the erasure's URL.
     From now on no feedback of the actor is stored. A second request returns the same erasure."""
     erasure = service.request(session, at.project, actor, at.by)
+    operator_log.note(session, erasure_id=erasure.id)
     response.headers["Location"] = f"/v1/erasures/{erasure.id}?{urlencode({'project': at.project})}"
     if erasure.state == "done":
         response.status_code = 200

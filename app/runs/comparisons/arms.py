@@ -30,6 +30,8 @@ KNOWN: Mapping[str, Mapping[str, Any]] = {
 WITHOUT_CLASSES: Mapping[str, Any] = {"lambda_desirable": "auto", "lambda_undesirable": "auto", "balance": "weights"}
 #: The field that an objective of whole rows must leave at this value.
 BY_ROW: Mapping[str, Any] = {"edit_kept_weight": 1.0}
+#: Fields of kto that any other objective must leave at these values.
+OF_KTO: Mapping[str, Any] = {"mislabelled_good": 0.0, "mislabelled_bad": 0.0}
 
 
 def changes_of_arms(arms: Sequence[wire.NewArm], project: Recipe) -> list[dict[str, Any] | None]:
@@ -77,7 +79,11 @@ def _fault(arm: wire.NewArm) -> str | None:
 def _changes(arm: wire.NewArm, project: Recipe) -> dict[str, Any]:
     changes = {**KNOWN.get(arm.name, {}), **arm.changes.given()}
     objective = cast(ObjectiveName, changes.get("objective", project.objective))
-    needed = {**(WITHOUT_CLASSES if objective in WITHOUT_LAMBDA else {}), **({} if objective == "tkto" else BY_ROW)}
+    needed = {
+        **(WITHOUT_CLASSES if objective in WITHOUT_LAMBDA else {}),
+        **({} if objective == "tkto" else BY_ROW),
+        **({} if objective == "kto" else OF_KTO),
+    }
     fitted = {
         name: value
         for name, value in needed.items()

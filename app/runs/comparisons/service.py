@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 from thumbwheel.wire.recipe import Recipe, resolve
 
+from app.access.operator_log import service as operator_log
 from app.checkpoints import service as checkpoints
 from app.database import now, transaction
 from app.errors import Conflict, NotFound
@@ -72,6 +73,7 @@ def request(session: Session, project: str, new: wire.NewComparison | wire.NewSw
             "trials": plan.trials,
         },
     )
+    operator_log.note(session, comparison_id=row.id)
     _start(session, row, 0, [])
     return get(session, project, row.id)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.errors import Conflict
 from app.runs import states
 from app.runs.states import RunState, TransitionKind
@@ -21,6 +22,7 @@ from app.webhooks import service as webhooks
 
 def begin(session: Session, row: Run, kind: TransitionKind, by: str, reason: str) -> None:
     """Writes the first row of a run's history."""
+    operator_log.note(session, run_id=row.id)
     _write(session, row, None, kind, by, reason)
 
 

@@ -4,7 +4,7 @@ The row is the job: a message only says "look at target N". The lease decides wh
 refused once another worker has claimed the target, or an operator has changed it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -13,26 +13,24 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app import messages, outbox
+from app import messages, outbox, settings
 from app.database import now
 from app.errors import StaleLease
 from app.releases import service as releases
 from app.serving.leases import store
 from app.serving.leases.target_lease import ClaimedTarget, LoadedArtifact, SeenModel, Sighting, TargetLease
-from app.serving.served_artifact import ServedArtifact
-from app.serving.tables import ServingTarget
+from app.serving.served_artifact import Role, ServedArtifact
+from app.serving.tables import ServingSighting
 
-#: A worker that is silent for this long loses the target.
-LEASE_SECONDS = 60.0
 #: The pause after the first failed attempt; it doubles up to the longest.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 
 SETTINGS: TypeAdapter[wire.TargetSettings] = TypeAdapter(wire.TargetSettings)
 
 
-def claim(session: Session, target_id: UUID, owner: str, seconds: float = LEASE_SECONDS) -> ClaimedTarget | None:
+def claim(session: Session, target_id: UUID, owner: str) -> ClaimedTarget | None:
     """Claims the target, or returns None if there is nothing to do for this worker."""
-    row = store.claim(session, target_id, owner, seconds)
+    row = store.claim(session, target_id, owner, settings.current().lease_seconds)
     if row is None:
         return None
     return ClaimedTarget(
@@ -40,51 +38,74 @@ def claim(session: Session, target_id: UUID, owner: str, seconds: float = LEASE_
         project=row.project_id,
         name=row.name,
         settings=SETTINGS.validate_python(row.settings),
-        desired=releases.current(session, row.project_id).checkpoint_id,
-        seen=seen_of(row),
-        probe=None if row.probe is None else wire.ProbeResult.model_validate(row.probe),
+        desired=_desired(session, row.project_id),
+        before={_role(each): sighting_of(each) for each in store.sightings(session, row.id)},
         loaded=tuple(LoadedArtifact.of(each) for each in row.loaded),
-        attempts=row.attempts,
     )
 
 
-def renew(session: Session, lease: TargetLease, seconds: float = LEASE_SECONDS) -> None:
-    """Renews the lease. Raises `StaleLease`."""
-    _write(session, lease, {"lease_expires_at": store.after(seconds)})
+def renew(session: Session, lease: TargetLease) -> None:
+    """Renews the lease for another `lease_seconds`. Raises `StaleLease`."""
+    _write(session, lease, {"lease_expires_at": store.after(settings.current().lease_seconds)})
 
 
-def record_load(session: Session, lease: TargetLease, loaded: Sequence[LoadedArtifact], reason: str) -> None:
+def record_load(
+    session: Session, lease: TargetLease, role: Role, loaded: Sequence[LoadedArtifact], reason: str
+) -> None:
     """Records, before anything is loaded, what is loaded next, so that a killed worker leaves nothing that nobody
     unloads. Raises `StaleLease`.
     """
-    _write(session, lease, {"loaded": [each.document() for each in loaded], "state": "loading", "reason": reason})
+    _write(session, lease, {"loaded": [each.document() for each in loaded]})
+    store.write_sighting(session, lease.target_id, role, {"state": "loading", "reason": reason})
 
 
-def finish(session: Session, lease: TargetLease, claimed: ClaimedTarget, sighting: Sighting) -> None:
-    """Writes what the worker found and gives the target back. If another checkpoint went live meanwhile, the target is
-    due again at once. Raises `StaleLease`.
-    """
-    at = now()
+def record(
+    session: Session, lease: TargetLease, role: Role, sighting: Sighting | None, loaded: Sequence[LoadedArtifact]
+) -> None:
+    """Writes what was seen in a role, or forgets it: the role has ended. Raises `StaleLease`."""
+    _write(session, lease, {"loaded": [each.document() for each in loaded]})
+    if sighting is None:
+        store.forget_sighting(session, lease.target_id, role)
+        return
+    seen = sighting.seen
     values: dict[str, Any] = {
         "state": sighting.state,
         "reason": sighting.reason,
-        "seen_checkpoint_id": None if sighting.seen is None else sighting.seen.checkpoint_id,
-        "seen": None if sighting.seen is None else asdict(sighting.seen.artifact) | {"model": sighting.seen.model},
+        "seen_checkpoint_id": None if seen is None else seen.checkpoint_id,
+        "seen": None if seen is None else asdict(seen.artifact) | {"model": seen.model},
         "probe": None if sighting.probe is None else sighting.probe.model_dump(mode="json"),
-        "loaded": [each.document() for each in sighting.loaded],
-        "attempts": 0 if sighting.state in ("serving", "loading") else claimed.attempts + 1,
-        "next_try_at": store.after(sighting.next_seconds),
+        "attempts": sighting.attempts,
+    }
+    if sighting.found_there:
+        values["seen_at"] = now()
+    elif seen is None:
+        values["seen_at"] = None
+    store.write_sighting(session, lease.target_id, role, values)
+
+
+def finish(session: Session, claimed: ClaimedTarget, loaded: Sequence[LoadedArtifact], next_seconds: float) -> None:
+    """Gives the target back. If the ledger has moved on meanwhile, the target is due again at once. Raises
+    `StaleLease`.
+    """
+    lease, at = claimed.lease, now()
+    values: dict[str, Any] = {
+        "loaded": [each.document() for each in loaded],
+        "next_try_at": store.after(next_seconds),
         "lease_owner": None,
         "lease_expires_at": None,
     }
-    if sighting.found_there:
-        values["seen_at"] = at
-    moved_on = releases.current(session, claimed.project).checkpoint_id != claimed.desired
-    if moved_on:
-        values |= {"next_try_at": at, "rung_at": at, "attempts": 0}
+    again = moved_on(session, claimed)
+    if again:
+        values |= {"next_try_at": at, "rung_at": at}
     _write(session, lease, values)
-    if moved_on:
+    if again:
+        store.forget_attempts(session, lease.target_id)
         outbox.put(session, messages.SYNC_TARGET, target_id=lease.target_id)
+
+
+def moved_on(session: Session, claimed: ClaimedTarget) -> bool:
+    """Returns whether the ledger says something else than when the target was claimed."""
+    return _desired(session, claimed.project) != claimed.desired
 
 
 def pause_seconds(failed_before: int) -> float:
@@ -92,13 +113,37 @@ def pause_seconds(failed_before: int) -> float:
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(failed_before, 10), LONGEST_PAUSE_SECONDS)
 
 
-def seen_of(row: ServingTarget) -> SeenModel | None:
-    """Returns what the target was last seen to serve."""
+def sighting_of(row: ServingSighting) -> Sighting:
+    """Returns what a row says was seen."""
+    return Sighting(
+        state=row.state,  # type: ignore[arg-type] # the table allows no other one
+        seen=seen_of(row),
+        probe=None if row.probe is None else wire.ProbeResult.model_validate(row.probe),
+        reason=row.reason,
+        attempts=row.attempts,
+    )
+
+
+def seen_of(row: ServingSighting) -> SeenModel | None:
+    """Returns the model that a row says was seen."""
     if row.seen is None or row.seen_checkpoint_id is None:
         return None
     values = dict(row.seen)
     model = values.pop("model")
     return SeenModel(row.seen_checkpoint_id, ServedArtifact(**values), model)
+
+
+def _role(row: ServingSighting) -> Role:
+    return "live" if row.role == "live" else "canary"
+
+
+def _desired(session: Session, project: str) -> Mapping[Role, UUID]:
+    """Returns the checkpoint of each role, by the ledger."""
+    live = releases.current(session, project)
+    desired: dict[Role, UUID] = {"live": live.checkpoint_id}
+    if live.canary is not None:
+        desired["canary"] = live.canary.checkpoint_id
+    return desired
 
 
 def _write(session: Session, lease: TargetLease, values: dict[str, Any]) -> None:

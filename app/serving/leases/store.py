@@ -1,14 +1,19 @@
-"""SQL of leases on targets. Every write of a worker carries its lease: `_held` is in each such statement."""
+"""SQL of leases on targets. Every write of a worker carries its lease: `_held` is in each statement on a target, and
+sightings are written in the transaction in which such a statement has found and locked the target.
+"""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, text, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.serving.leases.target_lease import TargetLease
-from app.serving.tables import ServingTarget
+from app.serving.served_artifact import Role
+from app.serving.tables import ServingSighting, ServingTarget
 
 
 def _held(lease: TargetLease) -> tuple[ColumnElement[bool], ...]:
@@ -44,3 +49,24 @@ def write(session: Session, lease: TargetLease, values: dict[str, Any]) -> Servi
     """Writes to the target of the lease and returns its row; None if the lease is lost."""
     statement = update(ServingTarget).where(*_held(lease)).values(**values).returning(ServingTarget)
     return session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
+
+
+def sightings(session: Session, target_id: UUID) -> Sequence[ServingSighting]:
+    query = select(ServingSighting).where(ServingSighting.target_id == target_id)
+    return session.scalars(query, execution_options={"populate_existing": True}).all()
+
+
+def write_sighting(session: Session, target_id: UUID, role: Role, values: dict[str, Any]) -> None:
+    """Inserts what was seen in the role, or replaces the given values of it."""
+    statement = insert(ServingSighting).values(target_id=target_id, role=role, **{"attempts": 0, **values})
+    session.execute(
+        statement.on_conflict_do_update(index_elements=[ServingSighting.target_id, ServingSighting.role], set_=values)
+    )
+
+
+def forget_sighting(session: Session, target_id: UUID, role: Role) -> None:
+    session.execute(delete(ServingSighting).where(ServingSighting.target_id == target_id, ServingSighting.role == role))
+
+
+def forget_attempts(session: Session, target_id: UUID) -> None:
+    session.execute(update(ServingSighting).where(ServingSighting.target_id == target_id).values(attempts=0))

@@ -1,6 +1,6 @@
 """The lease of a target: the right of a worker to write what it saw there. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from thumbwheel import wire
 
-from app.serving.served_artifact import ServedArtifact
+from app.serving.served_artifact import Role, ServedArtifact
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class LoadedArtifact:
         """Returns it with the time of its unloading, which never moves once it is set."""
         return self if self.unload_at is not None else replace(self, unload_at=at)
 
+    def in_use(self) -> "LoadedArtifact":
+        """Returns it without a time of its unloading."""
+        return replace(self, unload_at=None)
+
+    def is_of(self, artifact: ServedArtifact) -> bool:
+        """Returns whether it is this model, whichever checkpoint it was loaded for."""
+        return (self.artifact.kind, self.artifact.digest) == (artifact.kind, artifact.digest)
+
 
 @dataclass(frozen=True)
 class SeenModel:
@@ -62,32 +70,34 @@ class SeenModel:
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """The findings at a target in a role.
+
+    seen         the model that passed its probe: of the role's checkpoint, or the live one before it
+    attempts     failed in a row
+    found_there  whether `seen` was just found there
+    """
+
+    state: Literal["loading", "serving", "failed", "away", "left_out"]
+    seen: SeenModel | None = None
+    probe: wire.ProbeResult | None = None
+    reason: str | None = None
+    attempts: int = 0
+    found_there: bool = False
+
+
+@dataclass(frozen=True)
 class ClaimedTarget:
-    """A target in the hands of a worker, as it was when it was claimed."""
+    """A target in the hands of a worker, as it was when it was claimed.
+
+    desired  role → checkpoint, by the ledger: always a live one, and a canary while there is one
+    before   role → what was seen last; none if nobody has looked yet
+    """
 
     lease: TargetLease
     project: str
     name: str
     settings: wire.TargetSettings
-    desired: UUID
-    seen: SeenModel | None
-    probe: wire.ProbeResult | None
+    desired: Mapping[Role, UUID]
+    before: Mapping[Role, Sighting]
     loaded: tuple[LoadedArtifact, ...]
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """The findings of a worker at a target. `seen` and `probe` replace what the row has.
-
-    found_there  whether `seen` was just found there
-    next_seconds until the next look
-    """
-
-    state: Literal["loading", "serving", "failed", "away"]
-    seen: SeenModel | None
-    probe: wire.ProbeResult | None
-    loaded: Sequence[LoadedArtifact]
-    found_there: bool
-    next_seconds: float
-    reason: str | None = None

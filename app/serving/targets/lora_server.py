@@ -10,7 +10,7 @@ from typing import Any
 from thumbwheel.wire.serving import LoraServerSettings
 
 from app.checkpoints.probe_file import Probe
-from app.serving.served_artifact import ServedArtifact, pointer_of
+from app.serving.served_artifact import Role, ServedArtifact, pointer_of
 from app.serving.targets import folder
 from app.serving.targets.server_http import ServerHttp
 from app.serving.targets.target import ServerReadings, TargetRefused
@@ -44,14 +44,14 @@ class LoraServer(ABC):
     def close(self) -> None:
         self._http.close()
 
-    def load(self, artifact: ServedArtifact) -> str:
-        """Loads an adapter. A base model is there already. For full weights the pointer is swapped, and the probe tells
-        whether the server was restarted.
+    def load(self, artifact: ServedArtifact, role: Role) -> str:
+        """Loads an adapter. A base model is there already. For full weights that are live the pointer is swapped, and
+        the probe tells whether the server was restarted.
         """
         models = self._models()
         base = _base_of(models)
         if artifact.kind in ("base", "weights"):
-            if self._settings.full_weights == "by_restart":
+            if self._settings.full_weights == "by_restart" and role == "live":
                 folder.swap(self._pointer, artifact.folder or artifact.path)
             return base
         listed = next((model for model in models if model.name == artifact.name), None)
@@ -72,17 +72,24 @@ class LoraServer(ABC):
             )
         return self._request_name(artifact.name, base)
 
-    def has(self, artifact: ServedArtifact) -> bool:
+    def find(self, artifact: ServedArtifact, role: Role) -> str | None:
+        del role
         models = self._models()
-        if artifact.kind in ("base", "weights"):
-            return any(model.parent is None for model in models)
-        return any(model.name == artifact.name and model.root in (None, artifact.path) for model in models)
+        base = next((model.name for model in models if model.parent is None), None)
+        if base is None or artifact.kind in ("base", "weights"):
+            return base
+        listed = any(model.name == artifact.name and model.root in (None, artifact.path) for model in models)
+        return self._request_name(artifact.name, base) if listed else None
 
     def unload(self, artifact: ServedArtifact) -> None:
         if artifact.kind == "adapter" and any(model.name == artifact.name for model in self._models()):
             status, text = self._http.order(f"{self.PREFIX}/unload_lora_adapter", {"lora_name": artifact.name})
             if any(model.name == artifact.name for model in self._models()):
                 raise TargetRefused(f"it answered {status} to the unloading of {artifact.name}: {text}")
+
+    def end_canary(self) -> None:
+        """Returns at once: a canary has its artifact alone."""
+        return
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         return ServerReadings(log_probs=[self._log_probs(model, artifact, each.tokens) for each in probe.prompts])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.checkpoints.probe_file import Probe
-from app.serving.served_artifact import ServedArtifact
+from app.serving.served_artifact import Role, ServedArtifact
 
 
 class TargetError(Exception):
@@ -37,14 +37,19 @@ class ServerReadings:
 class ServingClient(Protocol):
     """A connection to one target. Every call may raise `TargetError`; a second call of any has the effect of one."""
 
-    def load(self, artifact: ServedArtifact) -> str:
+    def load(self, artifact: ServedArtifact, role: Role) -> str:
         """Makes the target serve the artifact beside what it serves; returns the name by which requests get it."""
 
-    def has(self, artifact: ServedArtifact) -> bool:
-        """Returns whether the target still serves the artifact. It is asked every minute, so it is cheap."""
+    def find(self, artifact: ServedArtifact, role: Role) -> str | None:
+        """Returns the name by which requests get the artifact, None if the target does not serve it. It is asked every
+        minute, so it is cheap.
+        """
 
     def unload(self, artifact: ServedArtifact) -> None:
         """Makes the target forget the artifact, which need not be there."""
+
+    def end_canary(self) -> None:
+        """Makes the target forget what only a canary has, apart from its artifact."""
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         """Returns what the model answers to the prompts of the probe."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from thumbwheel.wire.serving import TransformersSettings
 
 from app.checkpoints.probe_file import Probe
-from app.serving.served_artifact import ServedArtifact
+from app.serving.served_artifact import Role, ServedArtifact
 from app.serving.targets.server_http import ServerHttp
 from app.serving.targets.target import ServerReadings, TargetRefused
 
@@ -24,19 +24,23 @@ class TransformersServer:
     def close(self) -> None:
         self._http.close()
 
-    def load(self, artifact: ServedArtifact) -> str:
+    def load(self, artifact: ServedArtifact, role: Role) -> str:
         """Sends a first request, which loads the folder."""
+        del role
         self._continuation(artifact.path, "1", 1)
         return artifact.path
 
-    def has(self, artifact: ServedArtifact) -> bool:
-        """Returns whether the server is up: it loads what a request names."""
-        del artifact
+    def find(self, artifact: ServedArtifact, role: Role) -> str | None:
+        """Returns the folder if the server is up: it loads what a request names."""
+        del role
         self._http.get("/health")
-        return True
+        return artifact.path
 
     def unload(self, artifact: ServedArtifact) -> None:
         """Leaves the model to the server, which unloads what nobody requests."""
+
+    def end_canary(self) -> None:
+        """Returns at once: a canary has its artifact alone."""
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         del artifact

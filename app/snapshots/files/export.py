@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.snapshots.files.message_columns import MESSAGES, TOOLS, WHOLE_MESSAGES, chat_of
+
 #: Rows of one step, which are in memory at a time.
 BATCH = 2048
 #: The columns of JSON lines. `checkpoint_id` is not among them: readers that guess a column's type from its first rows
 #: fail if it is null there and a text later.
-LINES = ("prompt", "completion", "label", "weight", "reason", "completion_id", "signal_time", "position")
-
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+LINES = ("prompt", "completion", "label", "weight", "reason", "completion_id", "signal_time", "position", TOOLS)
 
 Shard = Mapping[str, Any]
 Row = dict[str, Any]
@@ -68,10 +68,11 @@ def batches(folder: Path, shards: Sequence[Shard], *, chat: bool) -> Iterator[pa
         ),
         key=lambda row: row["position"],
     )
-    schema = files[0].schema_arrow
+    schema = next((file.schema_arrow for file in files if TOOLS in file.schema_arrow.names), files[0].schema_arrow)
     if chat:
+        messages = WHOLE_MESSAGES if TOOLS in schema.names else MESSAGES
         for name in ("prompt", "completion"):
-            schema = schema.set(schema.get_field_index(name), pa.field(name, _MESSAGES, nullable=False))
+            schema = schema.set(schema.get_field_index(name), pa.field(name, messages, nullable=False))
     while group := _first(rows, BATCH):
         yield pa.RecordBatch.from_pylist(group, schema=schema)
 
@@ -82,7 +83,8 @@ def write_lines(record_batches: Iterable[pa.RecordBatch], path: Path, report: Ca
     with path.open("w", encoding="utf-8") as file:
         for batch in record_batches:
             for row in batch.select([name for name in LINES if name in batch.schema.names]).to_pylist():
-                file.write(json.dumps(row, ensure_ascii=False, default=_time) + "\n")
+                chats = {name: chat_of(row[name]) for name in ("prompt", "completion")}
+                file.write(json.dumps({**row, **chats}, ensure_ascii=False, default=_time) + "\n")
             total += batch.num_rows
             report(total)
     return total

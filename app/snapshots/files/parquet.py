@@ -1,6 +1,6 @@
 """Names, schemas and the writer of a snapshot's parquet files. The same rows give the same bytes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.durable import flush
+from app.snapshots.files.message_columns import TOOLS, column_type
 
 #: Rows of one row group, which are in memory at a time.
 GROUP = 4096
@@ -22,8 +23,6 @@ KEPT = "kept"
 SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64())])
 KEPT_TYPE = pa.struct([("spans", pa.list_(SPAN)), ("ending", pa.bool_())])
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-TEXT: Mapping[str, pa.DataType] = {"text": pa.string(), "chat": MESSAGES}
 PAIRS_SCHEMA = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
@@ -46,16 +45,20 @@ MEMBERS_SCHEMA = pa.schema(
 )
 
 
-def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False, kept: bool = False) -> pa.Schema:
+def shard_schema(
+    kind: str, *, labelled: bool = True, log_probs: bool = False, kept: bool = False, rich: bool = False
+) -> pa.Schema:
     """Returns the columns of a shard whose prompts are texts or chats.
 
     `position` is the row's place in its split, over both formats; rows without a label, which only pairs need, come
-    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`. `kept`: whether there is a column `KEPT`.
+    last. `log_probs`: whether there is a column `WRITER_LOG_PROB`. `kept`: whether there is a column `KEPT`. `rich`:
+    whether messages are whole, see `message_columns`.
     """
+    text = column_type(kind, rich=rich)
     return pa.schema(
         [
-            pa.field("prompt", TEXT[kind], nullable=False),
-            pa.field("completion", TEXT[kind], nullable=False),
+            pa.field("prompt", text, nullable=False),
+            pa.field("completion", text, nullable=False),
             pa.field("label", pa.bool_(), nullable=not labelled),
             pa.field("weight", pa.float64(), nullable=False),
             pa.field("reason", pa.string(), nullable=False),
@@ -65,6 +68,7 @@ def shard_schema(kind: str, *, labelled: bool = True, log_probs: bool = False, k
             pa.field("position", pa.int64(), nullable=False),
             *([pa.field(WRITER_LOG_PROB, pa.float64())] if log_probs else []),
             *([pa.field(KEPT, KEPT_TYPE)] if kept else []),
+            *([pa.field(TOOLS, pa.string())] if rich and kind == "chat" else []),
         ]
     )
 

@@ -15,12 +15,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from thumbwheel.chat_messages import messages_of, text_of
 
 from app.durable import flush, sha256_of
 from app.prefetch import ahead
 from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.files.card import card
 from app.snapshots.files.kept_column import KeptColumn, KeptFigures
+from app.snapshots.files.message_columns import MESSAGES, TOOLS, tools_text
 from app.snapshots.files.parquet import (
     AT_ONCE,
     CARD,
@@ -28,7 +30,6 @@ from app.snapshots.files.parquet import (
     MANIFEST,
     MEMBERS,
     MEMBERS_SCHEMA,
-    MESSAGES,
     PAIRS,
     PAIRS_SCHEMA,
     in_order,
@@ -53,6 +54,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
     numbers = _positions(selection)
     answers = Answers()
     log_probs = _has_log_probs(selection, candidates)
+    rich = _has_rich_messages(selection, candidates)
     kept, figures = candidates.kept, KeptFigures()
     labelled_rows, alone = len(selection.candidate), selection.for_pairs
     for labelled, split, kind in product((True, False), SPLITS, FORMATS):
@@ -63,7 +65,7 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
         of_shard = which if labelled else which + labelled_rows
         rows = _Rows(
             kind, of_shard, numbers, selection, candidates, texts,
-            log_probs=log_probs, kept=kept if labelled else None,
+            log_probs=log_probs, kept=kept if labelled else None, rich=rich,
         )  # fmt: skip
         with parquet(path, rows.schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for group in ahead(rows.groups()):
@@ -175,6 +177,14 @@ def _has_log_probs(selection: Selection, candidates: Candidates) -> bool:
     )
 
 
+def _has_rich_messages(selection: Selection, candidates: Candidates) -> bool:
+    """Returns whether a message of any row has more than role and text; else the shards have no columns for more."""
+    rich = candidates.prompts.rich[candidates.prompt]
+    if (message := candidates.message) is not None:
+        rich |= (message[0][candidates.completion] >= 0) & (candidates.edit == 0)
+    return any(bool(rich[rows].any()) for rows in (selection.candidate, selection.for_pairs.candidate))
+
+
 class _Rows:
     """The rows of one shard as Arrow tables. Their columns are first stored on disk in the order of the rows, so that
     none is in memory while they are written."""
@@ -190,6 +200,7 @@ class _Rows:
         *,
         log_probs: bool,
         kept: KeptSpans | None,
+        rich: bool,
     ) -> None:
         self._kind, self._texts, self._many = kind, texts, len(rows)
         self._reasons = pa.array(candidates.reasons, pa.string())
@@ -209,7 +220,15 @@ class _Rows:
         put("prompt place", candidates.prompts.place[prompt])
         put("prompt length", candidates.prompts.length[prompt])
         completion = candidates.completion[candidate]
-        self._kept = None if kept is None else KeptColumn(self._columns, kept, candidate)
+        # An edited text is no message, and what an edit kept of a message are no characters of its content.
+        whole = np.full(len(rows), -1)
+        self._messages = candidates.message is not None
+        if (message := candidates.message) is not None:
+            own = self._columns.read("edit") == 0
+            whole = np.where(own, message[0][completion], -1)
+            put("message place", whole)
+            put("message length", np.where(own, message[1][completion], 0))
+        self._kept = None if kept is None else KeptColumn(self._columns, kept, np.where(whole < 0, candidate, -1))
         none = len(candidates.checkpoints)
         checkpoint = candidates.checkpoint[completion]
         put("checkpoint", np.where(checkpoint < 0, none, checkpoint))
@@ -221,7 +240,7 @@ class _Rows:
             put("log prob", np.where(self._columns.read("edit") == 0, means[completion], np.nan))
         self._ids = candidates.ids
         self.schema = shard_schema(
-            kind, labelled=self._labelled, log_probs=self._log_probs, kept=self._kept is not None
+            kind, labelled=self._labelled, log_probs=self._log_probs, kept=self._kept is not None, rich=rich
         )
 
     def groups(self) -> Iterator[pa.Table]:
@@ -231,6 +250,8 @@ class _Rows:
     def answers_of(self, group: pa.Table) -> pl.Series:
         """Returns the texts of the completions of a group."""
         completions = group["completion"].combine_chunks()
+        if TOOLS in group.schema.names:
+            return pl.Series([text_of(message) for [message] in completions.to_pylist()], dtype=pl.String)
         texts = completions if self._kind == "text" else pc.struct_field(pc.list_flatten(completions), "content")
         return pl.Series(texts)
 
@@ -241,10 +262,11 @@ class _Rows:
         prompts = self._texts.read(of("prompt place"), of("prompt length"))
         completions = strings(self._texts.read(of("place"), of("length")))
         text = self._kind == "text"
+        chats = [] if text else list(map(msgspec.json.decode, prompts))
         return pa.table(
             [
-                strings(prompts) if text else pa.array(map(msgspec.json.decode, prompts), MESSAGES),
-                completions if text else _answers(completions),
+                strings(prompts) if text else pa.array(map(messages_of, chats), self.schema.field("prompt").type),
+                completions if text else self._answers(completions, rows),
                 pa.array(of("label")) if self._labelled else pa.nulls(len(prompts), pa.bool_()),
                 pa.array(of("weight")),
                 self._reasons.take(pa.array(of("reason"))),
@@ -254,9 +276,22 @@ class _Rows:
                 pa.array(of("position")),
                 *([pa.array(of("log prob"), from_pandas=True)] if self._log_probs else []),  # NaN becomes null
                 *([self._kept.read(rows)] if self._kept is not None else []),
+                *([pa.array(map(tools_text, chats), pa.string())] if TOOLS in self.schema.names else []),
             ],
             schema=self.schema,
         )
+
+    def _answers(self, completions: pa.Array, rows: slice) -> pa.Array:
+        """Returns each completion as a chat of one message."""
+        if TOOLS not in self.schema.names:
+            return _plain_answers(completions)
+        answers = [[{"role": "assistant", "content": text}] for text in completions.to_pylist()]
+        if self._messages:
+            place, length = self._columns.read("message place", rows), self._columns.read("message length", rows)
+            which = np.flatnonzero(place >= 0)
+            for index, message in zip(which.tolist(), self._texts.read(place[which], length[which]), strict=True):
+                answers[index] = [msgspec.json.decode(message)]
+        return pa.array(answers, self.schema.field("completion").type)
 
 
 def _members(
@@ -313,8 +348,8 @@ def _row_ids(ids: pa.Array, edit: NDArray[np.uint64]) -> pa.Array:
     return pc.binary_join_element_wise(ids, written, "")
 
 
-def _answers(completions: pa.Array) -> pa.Array:
-    """Returns each completion as a chat of one message."""
+def _plain_answers(completions: pa.Array) -> pa.Array:
+    """Returns each completion as a chat of one message of role and text."""
     message = pa.StructArray.from_arrays(
         [pa.array(["assistant"] * len(completions)), completions], fields=list(MESSAGES.value_type)
     )

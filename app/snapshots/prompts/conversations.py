@@ -21,9 +21,11 @@ conversation goes on. Such *strays* are stored, so that a row whose conversation
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+
+from thumbwheel.chat_messages import messages_of, text_of, with_messages
 
 from app.labels.guards.text import normalised
 from app.snapshots.prompts.system_text import INSTRUCTING
@@ -93,17 +95,17 @@ class Join(NamedTuple):
     earlier: int
 
 
-def spoken_turns(prompt: str | Sequence[Mapping[str, Any]]) -> list[str]:
+def spoken_turns(prompt: Any) -> list[str]:
     """Returns the normalised text of each turn of a prompt, without instructions; an empty list for a text that is no
     transcript."""
     if isinstance(prompt, str):
         turns = [(turn.role, turn.text) for turn in turns_of_text(prompt)]
     else:
-        turns = [(message["role"], message["content"]) for message in prompt]
+        turns = [(message["role"], text_of(message)) for message in messages_of(prompt)]
     return [normalised(text) for role, text in turns if role not in INSTRUCTING]
 
 
-def links_of(prompt: str | Sequence[Mapping[str, Any]]) -> list[Link]:
+def links_of(prompt: Any) -> list[Link]:
     """Returns the links of a prompt's content."""
     turns = spoken_turns(prompt)
     if not turns:
@@ -124,20 +126,22 @@ def link_of_id(conversation_id: str) -> Link:
     return Link("id", _hash("id", [conversation_id]))
 
 
-def is_short(prompt: str | Sequence[Mapping[str, Any]], links: Sequence[Link]) -> bool:
+def is_short(prompt: Any, links: Sequence[Link]) -> bool:
     """Returns whether a prompt is too short for a link. `links`: the links of its content."""
     return not links and (not isinstance(prompt, str) or len(prompt) < OPENING)
 
 
-def short_beginnings(prompt: str | Sequence[Mapping[str, Any]]) -> Iterator[tuple[Sequence[Mapping[str, Any]], str]]:
+def short_beginnings(prompt: Any) -> Iterator[tuple[Any, str]]:
     """Yields the earlier prompts of a chat that are too short for a link, and the answers that followed them."""
     if isinstance(prompt, str):
         return
-    for number, message in enumerate(prompt):
+    messages = messages_of(prompt)
+    for number, message in enumerate(messages):
         if number and message["role"] == "assistant":
-            if links_of(prompt[:number]):
+            beginning = with_messages(prompt, messages[:number])
+            if links_of(beginning):
                 return
-            yield prompt[:number], message["content"]
+            yield beginning, text_of(message)
 
 
 def row_of_answer(prompt: bytes, answer: str) -> bytes:

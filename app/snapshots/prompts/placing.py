@@ -1,18 +1,18 @@
 """Places prompts in groups, in the order of the log, and collects the rows to store about them. Pure."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+from thumbwheel.chat_messages import UnreadableMessage, normal_prompt
 
 from app.snapshots.prompts import conversations
 from app.snapshots.prompts.conversations import Join, Known, Link, Linked, Stray
 from app.snapshots.prompts.groups import Groups
 from app.snapshots.prompts.split import group_of, key_of
-
-Prompt = str | list[dict[str, Any]]
 
 
 @dataclass
@@ -70,10 +70,11 @@ class Placing:
         for position, sent, conversation_id, completion_id in _rows(prompts):
             links = [] if conversation_id is None else [conversations.link_of_id(conversation_id)]
             if sent not in known:
-                prompt = msgspec.json.decode(sent)
-                group = _group_of(prompt)
-                known[sent] = None if group is None else key_of(group)
-                if group is not None:
+                known[sent] = None
+                with suppress(UnreadableMessage):  # no snapshot can have such a prompt: see `TextCollector`
+                    prompt = normal_prompt(msgspec.json.decode(sent))
+                    group = group_of(prompt)
+                    known[sent] = key_of(group)
                     texts_of_groups[key_of(group)] = group
                     content = conversations.links_of(prompt)
                     short[sent] = conversations.is_short(prompt, content)
@@ -102,16 +103,9 @@ def _rows(prompts: pa.Table) -> Iterable[tuple[int, str, str | None, str]]:
     return zip(*(prompts[name].to_pylist() for name in names), strict=True)
 
 
-def _strays(prompt: Prompt, links: list[Link], position: int) -> list[Stray]:
+def _strays(prompt: Any, links: list[Link], position: int) -> list[Stray]:
     """Returns the rows of short prompts with which this chat began."""
     if not links:
         return []
     keyed = ((key_of(group_of(first)), answer) for first, answer in conversations.short_beginnings(prompt))
     return [Stray(conversations.row_of_answer(key, answer), key, links[-1].key, position) for key, answer in keyed]
-
-
-def _group_of(prompt: Prompt) -> str | None:
-    """Returns the group text of a prompt, or None for one that no snapshot can have: see `TextCollector`."""
-    if isinstance(prompt, list) and any(message.keys() != {"role", "content"} for message in prompt):
-        return None
-    return group_of(prompt)

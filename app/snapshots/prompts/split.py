@@ -6,8 +6,9 @@ and stay there, in every snapshot of the project. It does not depend on a seed.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+from thumbwheel.chat_messages import messages_of, text_of, tools_of
 
 from app.labels.guards.text import normalised
 
@@ -19,14 +20,18 @@ Side = Literal["train", "holdout"]
 _KEY = b"thumbwheel holdout 1"
 
 
-def group_of(prompt: str | Sequence[Mapping[str, str]]) -> str:
-    """Returns the prompt with normalised Unicode, case and spaces. A chat of one user message becomes its text."""
+def group_of(prompt: Any) -> str:
+    """Returns the prompt, in its normal form, with normalised Unicode, case and spaces. A chat of one user message
+    becomes its text. Tools count as instructions; ids of tool calls, reasoning and names of people do not count."""
     if isinstance(prompt, str):
         return normalised(prompt)
-    if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return normalised(prompt[0]["content"])
-    messages = [[message["role"], normalised(message["content"])] for message in prompt]
-    return json.dumps(messages, ensure_ascii=False)
+    messages, tools = messages_of(prompt), tools_of(prompt)
+    if len(messages) == 1 and messages[0]["role"] == "user" and not tools:
+        return normalised(messages[0]["content"])
+    turns = [[message["role"], normalised(text_of(message))] for message in messages]
+    if tools:
+        turns.insert(0, ["system", normalised(json.dumps(tools, sort_keys=True, ensure_ascii=False))])
+    return json.dumps(turns, ensure_ascii=False)
 
 
 def key_of(group: str) -> bytes:

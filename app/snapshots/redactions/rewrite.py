@@ -19,6 +19,7 @@ from app.snapshots.balance.enough import ClassTally, warnings
 from app.snapshots.balance.plan import Cell
 from app.snapshots.balance.writers import ages_from
 from app.snapshots.files.kept_column import KeptFigures
+from app.snapshots.files.message_columns import TOOLS, prompt_of
 from app.snapshots.files.parquet import (
     GROUP,
     KEPT,
@@ -76,8 +77,9 @@ def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
 def prompts_of(file: IO[bytes]) -> Iterator[Any]:
     """Yields the prompt of each row of the shard."""
     with pq.ParquetFile(file) as shard:
-        for batch in shard.iter_batches(columns=["prompt"]):
-            yield from batch.column(0).to_pylist()
+        columns = [name for name in ("prompt", TOOLS) if name in shard.schema_arrow.names]
+        for batch in shard.iter_batches(columns=columns):
+            yield from map(prompt_of, batch.to_pylist())
 
 
 def ids_among(file: IO[bytes], completion_ids: Collection[str]) -> Iterator[str]:
@@ -127,8 +129,9 @@ def without(manifest: dict[str, Any], folder: Path, completion_ids: Collection[s
         path = rest / shard["path"]
         names = pq.read_schema(folder / shard["path"]).names
         schema = shard_schema(
-            shard["format"], labelled=labelled, log_probs=WRITER_LOG_PROB in names, kept=KEPT in names
-        )
+            shard["format"], labelled=labelled, log_probs=WRITER_LOG_PROB in names, kept=KEPT in names,
+            rich=TOOLS in names,
+        )  # fmt: skip
         with parquet(path, schema, dictionaries=["reason", "checkpoint_id"]) as writer:
             for table in _kept(folder / shard["path"], keep):
                 if labelled:

@@ -66,6 +66,14 @@ class Candidates:
         return self.columns.read("writer log prob") if "writer log prob" in self.columns else None
 
     @property
+    def message(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The (C,) offsets and lengths of the JSON texts of completions that are messages of more than a text; -1 for
+        the others. None if there are none."""
+        if "message place" not in self.columns:
+            return None
+        return self.columns.read("message place"), self.columns.read("message length")
+
+    @property
     def kept(self) -> KeptSpans | None:
         """The parts that edits kept; None if edits were not compared with their originals."""
         if "kept row" not in self.columns:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from thumbwheel.chat_messages import UnreadableMessage, is_plain, normal_message, normal_prompt
 
 from app.labels.guards.text import normalised
 from app.snapshots.prompts.split import group_of, key_of
@@ -20,6 +21,8 @@ from app.spill.texts import SpilledTexts
 KEY = 16  # bytes
 #: Texts that are read, or requested, at a time.
 AT_ONCE = 4096
+#: The reasons for which a prompt is unusable; the first has the number -1, the second -2, and so on.
+UNUSABLE = ("media_content", "tool_arguments", "content_not_text")
 #: Distinct prompts that are remembered.
 REMEMBERED = 50_000
 #: Characters at the end of a text that are read first, to find texts that may be equal; and how many of them are
@@ -38,12 +41,13 @@ MOST_BYTES, CONTINUED = 4, bytes(range(0x80, 0xC0))
 @dataclass(frozen=True)
 class Prompts:
     """The distinct prompts. key: (P, 2) key of the prompt's group text · place, length: (P,) offset and bytes of its
-    text · chat: (P,) whether the text is JSON of messages."""
+    text · chat: (P,) whether the text is JSON of messages · rich: (P,) whether these are more than roles and texts."""
 
     key: NDArray[np.uint64]
     place: NDArray[np.int64]
     length: NDArray[np.int32]
     chat: NDArray[np.bool_]
+    rich: NDArray[np.bool_]
 
     def groups(self, texts: SpilledTexts, which: NDArray[np.integer[Any]] | None = None) -> Iterator[str]:
         """Yields the group text of each prompt, or of those in `which`; see `split.group_of`."""
@@ -67,10 +71,11 @@ class TextCollector:
         self._known: dict[bytes, int] = {}
         self._key, self._digest = bytearray(), bytearray()
         self._place, self._length, self._chat = array("q"), array("i"), bytearray()
+        self._rich = bytearray()
 
     def prompts_of(self, sent: Sequence[bytes]) -> NDArray[np.int32]:
-        """Returns the numbers of prompts, for `completions` and `prompts`; -1 for a prompt with a message that is more
-        than a text, since the shards have no columns for that."""
+        """Returns the numbers of prompts, for `completions` and `prompts`; a negative one, of `UNUSABLE`, for a prompt
+        with a message that has no normal form, since the shards have no columns for that."""
         known = self._known
         numbers = np.empty(len(sent), dtype=np.int32)
         for index, prompt in enumerate(sent):
@@ -83,11 +88,13 @@ class TextCollector:
             numbers[index] = number
         return numbers
 
-    def _new(self, prompt: str | list[dict[str, Any]]) -> int:
+    def _new(self, sent: Any) -> int:
+        try:
+            prompt = normal_prompt(sent)
+        except UnreadableMessage as unreadable:
+            return -1 - UNUSABLE.index(unreadable.reason)
         if isinstance(prompt, str):
             text = encoded(prompt)
-        elif any(message.keys() != {"role", "content"} for message in prompt):
-            return -1
         else:
             text = encoded(json.dumps(prompt, sort_keys=True, ensure_ascii=False))
         self._digest += digest(b"text" if isinstance(prompt, str) else b"chat", text)
@@ -95,7 +102,26 @@ class TextCollector:
         self._place.append(self._texts.keep(text))
         self._length.append(len(text))
         self._chat.append(not isinstance(prompt, str))
+        self._rich.append(not is_plain(prompt))
         return len(self._place) - 1
+
+    def messages(self, sent: Sequence[bytes | None]) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
+        """Stores the completions that are messages of more than a text. Returns their offsets and lengths by index, and
+        for those without a normal form the number of the reason, as `prompts_of` does."""
+        places: dict[int, tuple[int, int]] = {}
+        unusable: dict[int, int] = {}
+        for index, message in enumerate(sent):
+            if message is None:
+                continue
+            try:
+                normal = normal_message(msgspec.json.decode(message))
+            except UnreadableMessage as unreadable:
+                unusable[index] = -1 - UNUSABLE.index(unreadable.reason)
+                continue
+            if not is_plain([normal]):
+                text = encoded(json.dumps(normal, sort_keys=True, ensure_ascii=False))
+                places[index] = self._texts.keep(text), len(text)
+        return places, unusable
 
     def completions(
         self, texts: Sequence[bytes], prompts: NDArray[np.int32]
@@ -122,6 +148,7 @@ class TextCollector:
             place=np.frombuffer(self._place, dtype=np.int64)[first],
             length=np.frombuffer(self._length, dtype=np.int32)[first],
             chat=np.frombuffer(self._chat, dtype=bool)[first],
+            rich=np.frombuffer(self._rich, dtype=bool)[first],
         )
         return prompts, number
 

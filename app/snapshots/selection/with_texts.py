@@ -1,6 +1,7 @@
 """Makes candidates of labels and the texts of the log. Pure except for the files of columns and texts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -20,7 +21,7 @@ from app.labels.whole_log.events import id_hash
 from app.snapshots.selection.candidates import Candidates
 from app.snapshots.selection.kept_spans import put_kept_spans
 from app.snapshots.selection.labelled_rows import LabelledRows
-from app.snapshots.selection.text_keys import AT_ONCE, TextCollector, digest, encoded, numbered
+from app.snapshots.selection.text_keys import AT_ONCE, UNUSABLE, TextCollector, digest, encoded, numbered
 from app.spill.arrays import SpilledColumns
 from app.spill.texts import SpilledTexts
 
@@ -53,23 +54,27 @@ def gather(
     duplicates: wire.guard_rules.Duplicates,
     *,
     kept_spans: bool = False,
-) -> tuple[Candidates, int]:
-    """Returns the candidates, which are the rows with their texts, and the number of completions that are left out
-    since their prompts are more than texts. `kept_spans`: whether edits are compared with their originals.
+) -> tuple[Candidates, Counter[str]]:
+    """Returns the candidates, which are the rows with their texts, and the numbers of completions that are left out by
+    the reason why their prompts are unusable: see `text_keys.UNUSABLE`. `kept_spans`: whether edits are compared with
+    their originals.
 
     The columns of `rows` become the columns of the candidates.
     """
     columns = rows.columns
     read = TextCollector(texts, exact=duplicates.exact)
     carried = _carried(columns, source, read)
-    if (writer_log_prob := carried.pop("writer log prob", None)) is not None:
-        columns.put("writer log prob", writer_log_prob)
+    for name in ("writer log prob", "message place", "message length"):
+        if name in carried:
+            columns.put(name, carried.pop(name))
     columns.drop("position", "carrier")
     of, rewrite = columns.read("completion"), columns.read("rewrite")
     prompt = carried.pop("prompt")[of]  # numbers in the order of arrival, until all have arrived
     usable = prompt >= 0
     edits = np.flatnonzero((rewrite >= 0) & usable)
-    tool_calls = int(np.count_nonzero(~usable & (rewrite < 0) & columns.read("judged")))
+    left_out = prompt[~usable & (rewrite < 0) & columns.read("judged")]
+    drops = Counter({reason: int(np.count_nonzero(left_out == -1 - code)) for code, reason in enumerate(UNUSABLE)})
+    del left_out
     edit, written = _edited(rewrite[edits], prompt[edits], source, read)
     columns.drop("rewrite")
     del rewrite
@@ -94,7 +99,7 @@ def gather(
     columns.drop("edited row", "edit position")
     if duplicates.exact:
         columns.put("said", _settled(candidates, texts))
-    return candidates, tool_calls
+    return candidates, drops
 
 
 def keep(parts: Iterable[LabelledRows], near: Path | None) -> KeptRows:
@@ -170,17 +175,31 @@ def _leave_out(columns: SpilledColumns, usable: NDArray[np.bool_]) -> None:
 
 
 def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -> dict[str, NDArray[Any]]:
-    """Returns columns with a value for each completion: `prompt`, the number of its prompt, -1 for an unusable one;
-    `place` and `length`, the offset and the bytes of its text; `said`, the key of its text; if any has one,
-    `writer log prob`, NaN for the others."""
+    """Returns columns with a value for each completion: `prompt`, the number of its prompt, negative for an unusable
+    one; `place` and `length`, the offset and the bytes of its text; `said`, the key of its text; if any has one,
+    `writer log prob`, NaN for the others; if any is a message of more than a text, `message place` and `message length`
+    of its JSON text, -1 for the others."""
     position, carrier = columns.read("position"), columns.read("carrier")
     count = len(position)
     prompt, place = np.full(count, -1, dtype=np.int32), np.zeros(count, dtype=np.int64)
     length, said = np.zeros(count, dtype=np.int32), np.zeros((count, 2), dtype=np.uint64)
-    columns_of_some: dict[str, NDArray[np.float64]] = {}
+    columns_of_some: dict[str, NDArray[Any]] = {}
 
-    def take(numbers: NDArray[np.int32], prompts: Sequence[bytes], completions: Sequence[bytes]) -> None:
-        of = prompt[numbers] = read.prompts_of(prompts)
+    def take(
+        numbers: NDArray[np.int32],
+        prompts: Sequence[bytes],
+        completions: Sequence[bytes],
+        messages: Sequence[bytes | None] = (),
+    ) -> None:
+        of = read.prompts_of(prompts)
+        places, unusable = read.messages(messages)
+        for index, reason in unusable.items():
+            of[index] = reason
+        for index, stored in places.items():
+            for name, value in zip(("message place", "message length"), stored, strict=True):
+                values = columns_of_some.setdefault(name, np.full(count, -1, dtype=np.int64))
+                values[numbers[index]] = value
+        prompt[numbers] = of
         usable = of >= 0
         if not usable.all():
             numbers, of = numbers[usable], of[usable]
@@ -198,7 +217,11 @@ def _carried(columns: SpilledColumns, source: TextSource, read: TextCollector) -
         index = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         hits = np.flatnonzero(key[index] == wanted) if len(key) else np.empty(0, dtype=np.int64)
         chosen = batch.take(pl.Series(hits).to_arrow())
-        columns_of_texts = (chosen[name].cast(pa.binary()).to_pylist() for name in ("prompt", "completion"))
+        named = [name for name in ("prompt", "completion", "message") if name in chosen.schema.names]
+        columns_of_texts = (
+            chosen[name].cast(pa.binary()).to_pylist() if chosen[name].null_count < len(chosen) else ()
+            for name in named
+        )
         take(order[index[hits]], *columns_of_texts)
         if "writer_log_prob" in chosen.schema.names and chosen["writer_log_prob"].null_count < len(chosen):
             means = columns_of_some.setdefault("writer log prob", np.full(count, np.nan))

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from thumbwheel.chat_messages import readable_prompt
+
 Kind = Literal["llm-rubric", "factuality", "preference"]
 
 #: Characters of a text that a judge reads; of a longer one its beginning and its end.
@@ -102,10 +104,12 @@ def preference_question(prompt: Sequence[Mapping[str, Any]] | str, first: str, s
     return Question("preference", (("PROMPT", prompt_text(prompt)), ("FIRST", first), ("SECOND", second)))
 
 
-def prompt_text(prompt: Sequence[Mapping[str, Any]] | str) -> str:
+def prompt_text(prompt: Any) -> str:
     """Returns a prompt as one text; a chat of several messages names the role of each."""
     if isinstance(prompt, str):
         return prompt
+    if isinstance(prompt, Mapping) or any(message.get("tool_calls") for message in prompt):
+        return "\n".join(f"{who}: {text}" for who, text in readable_prompt(prompt))
     texts = [as_text(message.get("content")) for message in prompt]
     if len(texts) == 1:
         return texts[0]

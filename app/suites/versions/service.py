@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.bounded_yaml import load
 from app.errors import Fault, Faults, Invalid, NotFound, Refused
 from app.pages import MAX_INT4, Page, key_of_cursor, number_up_to, page_of
@@ -55,6 +56,7 @@ def create(session: Session, project: str, new: wire.NewSuite, by: str) -> tuple
                 "created_by": by,
             },
         )
+    operator_log.note(session, suite=row.name, version=row.version)
     return _shown(row, _adopted_versions(session, project)), not known
 
 
@@ -120,6 +122,7 @@ def decide(session: Session, project: str, new: wire.NewSuiteAdoption, by: str) 
     else:
         _require_known(session, project, new.name, new.version)
         _require_adoptable(new.name, new.version, adopted_versions)
+    operator_log.note(session, suite=new.name, version=new.version)
     return _entry(_append(session, project, new.name, new.version, new.reason, by))
 
 

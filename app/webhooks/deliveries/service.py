@@ -10,14 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import messages, outbox, settings
-from app.database import end_when_idle, transaction
+from app.database import end_when_idle, now, transaction
 from app.errors import NotFound, brief
 from app.pages import Page, key_of_cursor, page_of
 from app.webhooks import sending
@@ -34,6 +34,8 @@ from app.webhooks.tables import WebhookDelivery, WebhookEndpoint
 #: Longer than an attempt may take, with the transactions before and after it.
 LEASE = timedelta(seconds=2 * sending.WHOLE_SECONDS)
 KEPT = timedelta(days=30)
+#: Failed deliveries count as such for this time since their event: they were tried for the first half of it.
+FAILED_WITHIN = 2 * GIVEN_UP_AFTER
 #: Events of one replay, events that one round of the loop deletes, and endpoints that it rings.
 MOST_REPLAYED, DELETED_AT_ONCE, RUNG_AT_ONCE = 1000, 500, 100
 GONE = 410
@@ -183,6 +185,23 @@ def forget(session: Session) -> None:
     """Deletes some of the events that are older than 30 days, with their deliveries, and secrets that have ended."""
     store.forget_events(session, store.clock(session) - KEPT, DELETED_AT_ONCE)
     endpoints.forget_previous_secrets(session)
+
+
+class Backlog(NamedTuple):
+    """The deliveries of a project: those that wait, those of the last `FAILED_WITHIN` that failed, and the disabled
+    endpoints.
+    """
+
+    project: str
+    waiting: int
+    failed: int
+    disabled_endpoints: int
+
+
+def backlogs(session: Session) -> list[Backlog]:
+    """Returns the deliveries of each project that has an endpoint."""
+    since = UUID(int=int((now() - FAILED_WITHIN).timestamp() * 1000) << 80)  # a UUIDv7 begins with milliseconds
+    return [Backlog(*row) for row in store.backlogs(session, since)]
 
 
 # -- the log, and replays ---------------------------------------------------------------------------------------------

@@ -46,6 +46,16 @@ def endpoints_with_due(session: Session, moment: datetime, limit: int) -> Sequen
     return session.scalars(query.order_by(E.last_attempt_at.asc().nulls_first(), E.id).limit(limit)).all()
 
 
+def backlogs(session: Session, since: UUID) -> Sequence[tuple[str, int, int, int]]:
+    """Returns project, pending deliveries, deliveries after the id `since` that failed, and disabled endpoints."""
+    E = WebhookEndpoint
+    of_endpoint = select(func.count()).where(D.endpoint_id == E.id)
+    pending = of_endpoint.where(D.state == "pending").scalar_subquery()
+    failed = of_endpoint.where(D.state == "failed", D.id >= since).scalar_subquery()
+    sums = (func.sum(pending), func.sum(failed), func.count(E.disabled_at))
+    return session.execute(select(E.project_id, *sums).group_by(E.project_id)).tuples().all()
+
+
 def payload_of(session: Session, event_id: UUID) -> dict[str, Any]:
     return session.scalars(select(WebhookEvent.payload).where(WebhookEvent.id == event_id)).one()
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import settings
+from app.access.operator_log import service as operator_log
 from app.database import now
 from app.errors import Conflict, Fault, Invalid, NotFound, brief
 from app.pages import Page, key_of_cursor, page_of
@@ -38,7 +39,9 @@ def create(session: Session, project: str, new: wire.NewWebhookEndpoint, by: str
             code="too_many_endpoints",
         )
     values = {**new.model_dump(), "project_id": project, "secret": new_secret(), "created_by": by}
-    return _with_secret(store.insert_endpoint(session, values))
+    row = store.insert_endpoint(session, values)
+    operator_log.note(session, endpoint_id=row.id)
+    return _with_secret(row)
 
 
 def get(session: Session, project: str, endpoint_id: UUID) -> wire.WebhookEndpoint:

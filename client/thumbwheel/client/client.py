@@ -27,6 +27,7 @@ from thumbwheel.client.gates import Gates
 from thumbwheel.client.http import Http
 from thumbwheel.client.keys import Keys
 from thumbwheel.client.label_policies import LabelPolicies
+from thumbwheel.client.operator_log import OperatorLog
 from thumbwheel.client.projects import Projects
 from thumbwheel.client.quarantine import Quarantine
 from thumbwheel.client.releases import Releases
@@ -35,6 +36,7 @@ from thumbwheel.client.runs import Runs
 from thumbwheel.client.serving import ServingTargets
 from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
+from thumbwheel.client.vote_links import VoteLinks
 from thumbwheel.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -42,7 +44,7 @@ TIMEOUT_SECONDS = 30.0
 TRIES = 5
 RETRY_SECONDS = 120.0
 
-Prompt = str | list[wire.Message]
+Prompt = str | list[wire.Message] | wire.ChatWithTools
 
 
 class Client:
@@ -78,6 +80,7 @@ class Client:
         self.completions = Completions(http)
         self.projects = Projects(http)
         self.keys = Keys(http)
+        self.operator_log = OperatorLog(http)
         self.label_policies = LabelPolicies(http)
         self.gates = Gates(http)
         self.suites = Suites(http)
@@ -91,6 +94,7 @@ class Client:
         self.serving = ServingTargets(http)
         self.snapshots = Snapshots(http)
         self.webhooks = Webhooks(http)
+        self.vote_links = VoteLinks(http)
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +113,7 @@ class Client:
         signal: wire.Signal | Literal["up", "down"],
         *,
         prompt: Prompt | None = None,
-        completion: str | None = None,
+        completion: str | wire.Message | None = None,
         checkpoint_id: UUID | None = None,
         occurred_at: datetime | None = None,
         metadata: dict[str, JsonValue] | None = None,

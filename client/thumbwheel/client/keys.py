@@ -13,10 +13,15 @@ class Keys:
 
     def create(self, new: wire.NewKey) -> wire.CreatedKey:
         """Creates a key. This answer alone holds its secret."""
-        return self._http.call(wire.CreatedKey, "POST", "/v1/keys", new, scoped=False)
+        return self._http.call(wire.CreatedKey, "POST", "/v1/keys", new, scoped=False, drop_unset=True)
 
     def list(self) -> Iterator[wire.Key]:
         return self._http.pages(wire.Key, "/v1/keys", scoped=False)
+
+    def rotate(self, key_id: UUID, overlap_hours: float = 24) -> wire.CreatedKey:
+        """Replaces the secret of a key. For `overlap_hours` the one before stays valid; 0 if it has leaked."""
+        rotation = wire.KeyRotation(overlap_hours=overlap_hours)
+        return self._http.call(wire.CreatedKey, "POST", f"/v1/keys/{key_id}/rotate", rotation, scoped=False)
 
     def revoke(self, key_id: UUID) -> wire.Key:
         return self._http.call(wire.Key, "DELETE", f"/v1/keys/{key_id}", safe=True, scoped=False)

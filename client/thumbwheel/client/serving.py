@@ -11,11 +11,11 @@ class ServingTargets:
         self._http = http
 
     def overview(self) -> wire.Serving:
-        """Returns the live checkpoint beside what each target was seen to serve."""
+        """Returns the live checkpoint and the canary beside what each target was seen to serve."""
         return self._http.get(wire.Serving, "/v1/serving")
 
     def create(self, name: str, settings: wire.TargetSettings, *, enabled: bool = True) -> wire.ServingTarget:
-        """Adds a target. A worker brings it to the live checkpoint."""
+        """Adds a target. A worker brings it to the live checkpoint and the canary."""
         new = wire.NewServingTarget(name=name, settings=settings, enabled=enabled)
         return self._http.call(wire.ServingTarget, "POST", "/v1/serving/targets", new, once=True, drop_unset=True)
 

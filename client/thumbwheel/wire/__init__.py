@@ -63,8 +63,9 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.keys import CreatedKey, Key, NewKey, Scope
+from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
+from thumbwheel.wire.operator_log import OperatorAction
 from thumbwheel.wire.policies import (
     EditRule,
     LabelPolicy,
@@ -99,6 +100,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    FeedbackLimits,
     MonitoringRules,
     NewProject,
     Project,
@@ -111,7 +113,7 @@ from thumbwheel.wire.projects import (
     StoredRecipeChoice,
     TriggerRules,
 )
-from thumbwheel.wire.prompts import FunctionCall, Message, Prompt, ToolCall
+from thumbwheel.wire.prompts import Answer, ChatWithTools, ContentPart, FunctionCall, Message, Prompt, ToolCall
 from thumbwheel.wire.quarantine import (
     NewQuarantineDecision,
     QuarantinedActor,
@@ -168,6 +170,7 @@ from thumbwheel.wire.serving import (
     FolderSettings,
     NewServingTarget,
     ProbeResult,
+    ServedCanary,
     Serving,
     ServingTarget,
     ServingTargetChange,
@@ -180,6 +183,7 @@ from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Pref
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
 from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
+from thumbwheel.wire.vote_links import NewVoteLink, RevokedVoteLink, VoteLink, VoteLinkRotation, VoteLinkSecret
 from thumbwheel.wire.webhook_data import (
     ApprovalWebhookData,
     CheckpointWebhookData,
@@ -210,6 +214,7 @@ from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 __all__ = [
     "MAX_TEXT",
     "AdoptedGates",
+    "Answer",
     "AnyAssertion",
     "AnyRunEvent",
     "AnyWebhook",
@@ -233,6 +238,7 @@ __all__ = [
     "BatchItem",
     "BatchReceipt",
     "Certificate",
+    "ChatWithTools",
     "Checkpoint",
     "CheckpointWebhookData",
     "ClassCounts",
@@ -243,6 +249,7 @@ __all__ = [
     "Completion",
     "CompletionReceipt",
     "CompletionText",
+    "ContentPart",
     "CreatedKey",
     "CurrentRelease",
     "DecisionWebhookData",
@@ -262,6 +269,7 @@ __all__ = [
     "Event",
     "EventReceipt",
     "FeedbackAges",
+    "FeedbackLimits",
     "FigureBounds",
     "FindingRules",
     "FindingsWebhookData",
@@ -279,6 +287,8 @@ __all__ = [
     "HoldoutForecast",
     "Implicit",
     "Key",
+    "KeyLimits",
+    "KeyRotation",
     "LabelExplanation",
     "LabelMixDrift",
     "LabelPolicy",
@@ -315,8 +325,11 @@ __all__ = [
     "NewSuite",
     "NewSuiteAdoption",
     "NewSweep",
+    "NewVoteLink",
     "NewWebhookEndpoint",
     "ObjectiveReport",
+    "OperatorAction",
+    "Origin",
     "Outcome",
     "Override",
     "Preference",
@@ -353,6 +366,7 @@ __all__ = [
     "ReleaseWebhookData",
     "ReplayReceipt",
     "Retract",
+    "RevokedVoteLink",
     "RollbackDecision",
     "RollbackFigures",
     "RollbackRules",
@@ -376,6 +390,7 @@ __all__ = [
     "Segment",
     "SegmentApproval",
     "SegmentedApproval",
+    "ServedCanary",
     "Serving",
     "ServingTarget",
     "ServingTargetChange",
@@ -417,6 +432,9 @@ __all__ = [
     "ValueRange",
     "Verdict",
     "VllmSettings",
+    "VoteLink",
+    "VoteLinkRotation",
+    "VoteLinkSecret",
     "WaitingEvents",
     "WebhookAttempt",
     "WebhookDelivery",

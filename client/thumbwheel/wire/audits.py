@@ -61,6 +61,12 @@ class Audit(BaseModel):
     pending: int = Field(description="items without a verdict; at 0 the audit is finished")
     classes: list[AuditClass]
     kinds: list[AuditKind] = Field(description="the same figures by class and kind of signal")
+    mislabelled_good: float | None = Field(
+        None,
+        description="share of the good completions with an undesirable label, as the recipe's field of this name "
+        "takes it; null without verdicts on both classes",
+    )
+    mislabelled_bad: float | None = Field(None, description="share of the bad completions with a desirable label")
 
 
 class GivenVerdict(BaseModel):
@@ -77,7 +83,7 @@ class AuditItem(BaseModel):
 
     number: int
     completion_id: str
-    prompt: str | list[dict[str, Any]]
+    prompt: str | list[dict[str, Any]] | dict[str, Any]
     completion: str
     label: Label
     weight: float

@@ -85,7 +85,8 @@ class BalancePlan(BaseModel):
     lambda_desirable: float | None = Field(description="balance weights: what the recipe's auto becomes")
     lambda_undesirable: float | None
     balance_by_weights: float | None = Field(
-        description="desirable to undesirable by weight with these two: 1 to 4/3 is sound"
+        description="desirable to undesirable by weight with these two: 1 to 4/3 is sound, and more where "
+        "most rows are desirable"
     )
     balance_by_batch: float | None = Field(
         description="the same with balance batch, where half of the rows of a step are of each class and both λ are 1"

@@ -52,7 +52,7 @@ class PromptSamples(BaseModel):
     prompt_label: str | None = Field(description="label of the suite's prompt")
     group: str = Field(description="equal for equal prompts, in all checkpoints")
     decoding: Literal["greedy", "sampled"] = Field(description="most probable tokens, or drawn at the temperature")
-    prompt: str | list[dict[str, Any]] = Field(description="text, or messages")
+    prompt: str | list[dict[str, Any]] | dict[str, Any] = Field(description="text, messages, or messages with tools")
     candidate: ModelReply = Field(description="by this checkpoint")
     shipped: ModelReply = Field(description="by the checkpoint that was shipped when the run was requested")
     ancestor: ModelReply = Field(description="by the first base model")

@@ -6,15 +6,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from thumbwheel.wire.prompts import Prompt
+from thumbwheel.wire.prompts import Answer, Message, Prompt
 from thumbwheel.wire.signals import Preference, Signal
-from thumbwheel.wire.values import Body, CompletionText, Metadata, Name, PastTime
+from thumbwheel.wire.values import Body, Metadata, Name, PastTime
 
 #: Tokens of one completion.
 MAX_TOKENS = 131_072
 MAX_TOKEN_ID = 2**31 - 1
 #: The first wrong value is named, not each of a hundred thousand.
 ONE_A_TOKEN = Field(max_length=MAX_TOKENS, fail_fast=True)
+ANSWER = "what the model wrote: a text, or the assistant's message where it has tool_calls or reasoning"
 CONVERSATION = (
     "your own id of the conversation that the completion belongs to, which is on one side of the split as a whole; "
     "unset: derived where one prompt begins with another"
@@ -47,7 +48,7 @@ class Event(Body):
     actor: Name = Field(description="opaque id of the user who gave the feedback")
     signal: Signal
     prompt: Prompt | None = None
-    completion: CompletionText | None = None
+    completion: Answer | None = Field(None, description=ANSWER)
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced the completion, where known")
     occurred_at: PastTime | None = Field(None, description="time of the user's action; unset: the time of receipt")
     supersedes: Name | None = Field(
@@ -66,6 +67,7 @@ class Event(Body):
         if (self.prompt is None) != (self.completion is None):
             missing = "prompt" if self.prompt is None else "completion"
             raise ValueError(f"{missing} is missing: send prompt and completion together, or neither")
+        _require_messages(self.prompt, self.completion)
         if self.supersedes is not None and self.supersedes == self.event_id:
             raise ValueError("supersedes is the event's own event_id: name the earlier event")
         if isinstance(self.signal, Preference):
@@ -79,6 +81,11 @@ class Event(Body):
             raise ValueError("signal.rejected is the same text as completion: a preference needs two answers")
         if preference.rejected_completion_id == self.completion_id:
             raise ValueError("signal.rejected_completion_id is the preferred completion's own id: send another")
+
+
+def _require_messages(prompt: Prompt | None, completion: Answer | None) -> None:
+    if isinstance(completion, Message) and isinstance(prompt, str):
+        raise ValueError("completion is a message and prompt is a text: send the prompt as messages, too")
 
 
 class EventReceipt(BaseModel):
@@ -115,8 +122,10 @@ class StoredEvent(BaseModel):
     completion_id: str
     actor: str
     signal: dict[str, Any]
-    prompt: str | list[dict[str, Any]] | None
-    completion: str | None
+    prompt: str | list[dict[str, Any]] | dict[str, Any] | None = Field(
+        description="text, messages, or messages with tools, as it was sent"
+    )
+    completion: str | dict[str, Any] | None = Field(description="a text, or a message, as it was sent")
     checkpoint_id: UUID | None
     supersedes: str | None
     conversation_id: str | None = None
@@ -141,7 +150,7 @@ class Completion(Body):
     )
 
     prompt: Prompt
-    completion: CompletionText
+    completion: Answer = Field(description=ANSWER)
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced it, where known")
     conversation_id: Name | None = Field(None, description=CONVERSATION)
     sampling: Metadata = Field({}, description="how it was sampled: temperature, top_p, seed, …")
@@ -159,6 +168,7 @@ class Completion(Body):
 
     @model_validator(mode="after")
     def _one_log_prob_a_token(self) -> Self:
+        _require_messages(self.prompt, self.completion)
         if self.log_probs is not None and (self.token_ids is None or len(self.token_ids) != len(self.log_probs)):
             raise ValueError("log_probs needs token_ids of the same length: send one log-prob a token")
         return self
@@ -177,8 +187,8 @@ class StoredCompletion(BaseModel):
     completion_id: str
     position: int = Field(description="place in the project's log: later is higher")
     received_at: datetime
-    prompt: str | list[dict[str, Any]]
-    completion: str
+    prompt: str | list[dict[str, Any]] | dict[str, Any]
+    completion: str | dict[str, Any]
     checkpoint_id: UUID | None
     conversation_id: str | None = None
     sampling: dict[str, Any]

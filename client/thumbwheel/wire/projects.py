@@ -92,11 +92,24 @@ class MonitoringRules(Body):
         return self
 
 
+PerMinute = Annotated[int | None, Field(ge=1, le=10_000_000)]
+
+
+class FeedbackLimits(Body):
+    """The number of events that are taken within a minute; unset: any number. A batch counts each of its events, and a
+    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is.
+    """
+
+    per_minute: PerMinute = Field(None, description="in all")
+    actor_per_minute: PerMinute = Field(None, description="of one actor; only single events are counted")
+
+
 class ProjectConfiguration(Body):
     recipe: RecipeChoice = RecipeChoice()
     trigger: TriggerRules = TriggerRules()
     snapshot: SnapshotRules = SnapshotRules()
     monitoring: MonitoringRules = MonitoringRules()
+    limits: FeedbackLimits = FeedbackLimits()
 
 
 class StoredConfiguration(ProjectConfiguration):
@@ -132,6 +145,7 @@ class ProjectChange(Body):
     )
     snapshot: SnapshotRules | None = None
     monitoring: MonitoringRules | None = None
+    limits: FeedbackLimits | None = None
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"
     )

@@ -178,16 +178,16 @@ class RecipeFields(Section):
     )
     lambda_desirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
         "auto",
-        description="weight of the desirable class; auto: all its rows together weigh 1 to 4/3 times as much as the "
-        "undesirable ones, far below that training collapses",
+        description="weight of the desirable class; auto: all its rows together weigh at least 1 to 4/3 times as much "
+        "as the undesirable ones, far below that training collapses",
     )
     lambda_undesirable: Annotated[float, Field(gt=0, le=1000)] | Auto = Field(
         "auto", description="weight of the undesirable class; auto: as for the desirable one"
     )
     weigh_up: WeighUp = Field(
-        "either",
+        "desirable",
         description="the class that a lambda of auto weighs up where it is the rarer one; desirable: where undesirable "
-        "rows are the rarer ones, both classes weigh 1, as many of the few are mistakes of the voters",
+        "rows are the rarer ones, a row of either class weighs the same, as many of the few are mistakes of the voters",
     )
     behaviour_correction: bool = Field(
         default=False,
@@ -202,6 +202,20 @@ class RecipeFields(Section):
         le=1,
         description="tkto: weight of the tokens that a user's edit kept of an undesirable completion; those that it "
         "changed weigh 1. 1: all of the completion is undesirable",
+    )
+    mislabelled_good: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="kto: share of the good completions with an undesirable label, which the loss is corrected for; an "
+        "audit of labels measures it",
+    )
+    mislabelled_bad: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="kto: share of the bad completions with a desirable label, which the loss is corrected for; an "
+        "audit of labels measures it",
     )
     lora: Lora = Lora()
     max_length: int = Field(1024, ge=8, le=1_000_000, description="tokens of prompt and completion together")
@@ -269,6 +283,9 @@ class Recipe(RecipeFields):
                 f"edit_kept_weight weighs tokens, {self.objective} weighs whole rows: set objective to tkto, or "
                 "edit_kept_weight to 1"
             )
+        for name in ("mislabelled_good", "mislabelled_bad"):
+            if getattr(self, name) and self.objective != "kto":
+                raise ValueError(f"{name} corrects kto's loss alone, objective is {self.objective}: set it to 0")
         if self.objective in WITHOUT_LAMBDA:
             for name in ("lambda_desirable", "lambda_undesirable"):
                 if getattr(self, name) not in ("auto", 1.0):
@@ -303,9 +320,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     return Recipe.model_validate({**PRESETS[preset], **(changes or {})})
 
 
-def balanced_lambdas(
-    weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp = "either"
-) -> tuple[float, float]:
+def balanced_lambdas(weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp) -> tuple[float, float]:
     """Returns λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
 
     n_D and n_U are the summed row weights of each class, both over 0. Both λ are 1 if the undesirable class would be

@@ -8,10 +8,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Discriminator, Field
 
 from thumbwheel.wire.projects import Slug
+from thumbwheel.wire.releases import Release
 from thumbwheel.wire.values import Body, Name
 
 TargetKind = Literal["vllm", "sglang", "transformers", "folder"]
 TargetState = Literal["new", "loading", "serving", "failed", "away", "disabled"]
+CanaryState = Literal["new", "loading", "serving", "failed", "away", "left_out", "ending", "disabled"]
 ProbeVerdict = Literal["ok", "base_instead_of_adapter", "differs", "not_comparable"]
 ServedPrecision = Literal["float32", "float16", "bfloat16"]
 
@@ -53,6 +55,9 @@ class PublishingSettings(Body):
     base_model: Folder | None = Field(
         None, description="the project's base model as the server sees it; unset: the project's own path"
     )
+    canaries: Literal["loaded", "left_out"] = Field(
+        "loaded", description="left_out: the target serves the live checkpoint alone, whatever share has a canary"
+    )
 
 
 class ServerSettings(PublishingSettings):
@@ -82,6 +87,13 @@ class LoraServerSettings(ServerSettings):
     """A server that loads adapters beside each other while it runs."""
 
     max_lora_rank: int = Field(16, ge=1, le=1024, description="the server's --max-lora-rank")
+    max_loras: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="the server's --max-loras (SGLang: --max-loras-per-batch), for a notice if a canary does not fit; "
+        "servers do not tell it",
+    )
     full_weights: Literal["refused", "by_restart"] = Field(
         "refused",
         description="by_restart: for full weights, a pointer in publish_folder is swapped, and the server is restarted "
@@ -158,8 +170,32 @@ class ProbeResult(BaseModel):
     at: datetime
 
 
+class ServedCanary(BaseModel):
+    """The canary at a target, beside the live checkpoint."""
+
+    state: CanaryState = Field(
+        description="left_out: it is not loaded there, for the reason; ending: there is no canary any more, and the "
+        "target may still have it; the others as of the live checkpoint"
+    )
+    reason: str | None = Field(description="why it is not served")
+    desired_checkpoint_id: UUID | None = Field(description="the canary's checkpoint, by the ledger")
+    share: float | None = Field(description="of the actors that get it")
+    seen_checkpoint_id: UUID | None = Field(description="the one that was seen to be served, and passed the probe")
+    model: str | None = Field(description="the name by which requests get what was seen; for a folder its path")
+    probe: ProbeResult | None
+    seen_at: datetime | None
+    in_step: bool = Field(description="whether desired and seen agree, or it is left out")
+    differs_since: datetime | None
+    alarm: bool
+    attempts: int = Field(description="attempts in a row that failed")
+
+
 class ServingTarget(BaseModel):
-    """A target: its settings, what it should serve, and what it was last seen to serve."""
+    """A target: its settings, what it should serve, and what it was last seen to serve.
+
+    `canary` is about the canary. All other fields are about the live checkpoint, but for `in_step`, `differs_since` and
+    `alarm`, which are about both.
+    """
 
     id: UUID
     project: str
@@ -179,24 +215,30 @@ class ServingTarget(BaseModel):
     probe: ProbeResult | None
     seen_at: datetime | None = Field(description="when it was last seen to serve it")
     age_seconds: float | None = Field(description="seconds since then")
-    in_step: bool = Field(description="whether desired and seen agree, and the last look found the target so")
-    differs_since: datetime | None = Field(description="since when it does not serve the live checkpoint")
+    in_step: bool = Field(
+        description="whether desired and seen agree, of the canary too, and the last look found the target so"
+    )
+    differs_since: datetime | None = Field(
+        description="since when it does not serve the live checkpoint, or the canary"
+    )
     alarm: bool = Field(description="whether it has differed for more than five minutes")
     attempts: int = Field(description="attempts in a row that failed")
     next_try_at: datetime | None = Field(description="when it is looked at next")
     draining: list[str] = Field(description="models before, which are unloaded after the grace time")
+    canary: ServedCanary | None = Field(None, description="null: there is none, by the ledger and at the target")
     notices: list[str] = Field([], description="what this target would refuse of the project's recipe, with remedies")
     created_at: datetime
     created_by: str
 
 
 class Serving(BaseModel):
-    """The live checkpoint, and each target's."""
+    """The live checkpoint and the canary, and each target's."""
 
     project: str
     checkpoint_id: UUID = Field(description="the live checkpoint, by the ledger")
     release: int = Field(description="number of its release")
     released_at: datetime
+    canary: Release | None = Field(None, description="what a share of the actors gets instead")
     targets: list[ServingTarget]
-    in_step: bool = Field(description="whether every enabled target serves it")
-    targets_differ: bool = Field(description="whether two enabled targets serve different checkpoints")
+    in_step: bool = Field(description="whether every enabled target serves it, and the canary unless it is left out")
+    targets_differ: bool = Field(description="whether two enabled targets serve different live checkpoints")

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from thumbwheel.wire.prompts import Prompt
+from thumbwheel.wire.prompts import TextOrChat
 from thumbwheel.wire.values import Body, Name, Text, storable_value
 
 #: Prompts times tests of a suite: each pair is one sample.
@@ -163,7 +163,7 @@ class SuitePrompt(Body):
     """A prompt of a suite, a text or a chat, with `{{ name }}` for variables. `label` is its name within the suite."""
 
     label: Name
-    prompt: Prompt
+    prompt: TextOrChat
 
 
 class SuiteTest(Body):

@@ -59,6 +59,10 @@ class ReleaseWebhookData(_WebhookData):
     checkpoint_id: UUID
     verdict: Verdict
     share: float | None = Field(None, description="of actors that get a canary")
+    live_checkpoint_id: UUID | None = Field(
+        None, description="what is live after this entry; null in events that are older than the field"
+    )
+    canary_checkpoint_id: UUID | None = Field(None, description="the canary beside it after this entry")
     reason: str
     override_reason: str | None
     override_scope: list[str] | None

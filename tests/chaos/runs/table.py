@@ -14,6 +14,7 @@ LINE_SECONDS = 20.0
 @dataclass
 class Bar:
     total: int
+    counted: str = "runs"
     sink: IO[str] = field(default_factory=lambda: sys.stderr)
     begun: float = field(default_factory=time.monotonic)
     shown: float = 0.0
@@ -29,7 +30,7 @@ class Bar:
         passed = at - self.begun
         left = _clock(passed * (self.total - done) / done) if done else "?"
         line = (
-            f"[{'█' * filled}{'·' * (WIDTH - filled)}] {done}/{self.total} runs  {faults} faults  "
+            f"[{'█' * filled}{'·' * (WIDTH - filled)}] {done}/{self.total} {self.counted}  {faults} faults  "
             f"{_clock(passed)}, {left} left  {now}"
         )
         self.sink.write(f"\r\x1b[2K{line[:150]}" if live else f"{line}\n")

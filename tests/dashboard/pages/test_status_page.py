@@ -1,11 +1,10 @@
 """The status page in a real browser: its visible content, and no errors in the console."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from thumbwheel import Client, wire
 
 from app import services
@@ -16,18 +15,6 @@ pytestmark = pytest.mark.pages
 
 #: Time after which the page refreshes itself.
 REFRESH_MS = 3_000
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium): the page's tests need one")
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox refuses to run as root; the only page it opens is ours.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from app.arrow_queries import arrow, literal
 from app.database import engine, transaction
 from app.errors import Invalid, ThumbwheelError
 from app.feedback.ingest.entries import IngestEntry
-from app.feedback.ingest.group_commit import EVENTS, intake
+from app.feedback.ingest.group_commit import intake
+from app.feedback.ingest.kinds import EVENTS
 from tests.desk import DESK, execute, make_project
 from tests.logged import record
 from tests.privacy.rows.test_erasures import thumb

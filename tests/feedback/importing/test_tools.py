@@ -67,7 +67,7 @@ def test_chats_of_open_webui_give_each_annotated_answer(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"content": '<details type="reasoning" done="true">Hm.</details>\nHello!'}, "(reasoning)"),
+        ({"content": '<details type="code_interpreter" done="true">1</details>\nHello!'}, "(code_interpreter)"),
         ({"files": [{"type": "image"}]}, "(files)"),
         ({"parentId": "gone"}, "lacks the message gone"),
     ],

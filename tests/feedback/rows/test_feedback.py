@@ -18,7 +18,8 @@ from app.errors import Invalid, NotFound, Unavailable
 from app.feedback import service
 from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry, event_entry
-from app.feedback.ingest.group_commit import EVENTS, MOST_BODIES, BodyOutcome, Intake
+from app.feedback.ingest.group_commit import MOST_BODIES, Intake
+from app.feedback.ingest.kinds import EVENTS, BodyOutcome
 from app.projects.tables import Project
 from tests.bare_project import CONFIGURATION
 from tests.logged import Answer, record, register

@@ -223,7 +223,8 @@ def test_equal_rows_are_votes_of_different_people(tmp_path):
         ({"kind": "rating", "prompt": "Hi", "completion": "A", "rating": 6}, "between 1 and 5"),
         ({"kind": "rating", "prompt": "Hi", "completion": "A", "rating": "5"}, "must be a number"),
         ({"kind": "implicit", "prompt": "Hi", "completion": "A", "signal": "stared", "label": True}, "signal is"),
-        ({"prompt": [{"role": "assistant", "tool_calls": [{}]}], "completion": "A", "label": True}, "calls a tool"),
+        ({"prompt": [{"role": "assistant", "tool_calls": [{}]}], "completion": "A", "label": True}, "/tool_calls/0"),
+        ({"prompt": "Hi", "tools": "{", "completion": "A", "label": True}, "tools is a text that is not JSON"),
     ],
 )
 def test_a_broken_row_is_rejected_with_its_line_and_reason(tmp_path, row, reason):

@@ -210,12 +210,12 @@ CHAT = [{"role": "user", "content": "Hi"}]
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({**GOOD, "tools": [{"name": "f"}], "images": ["a.png"]}, "belongs to the row (tools, images)"),
+        ({**GOOD, "tools": [{"name": "f"}], "images": ["a.png"]}, "belongs to the row (images)"),
         ({**GOOD, "prompt": [{**CHAT[0], "images": ["a.png"]}]}, "prompt: a field that the model would not see"),
-        ({**GOOD, "completion": [{"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}]},
-         "completion: a field that the model would not see belongs to the row (reasoning_content)"),
+        ({**GOOD, "completion": [{"role": "assistant", "content": "Yes.", "function_call": {"name": "f"}}]},
+         "completion: a field that the model would not see belongs to the row (function_call)"),
         ({"prompt": "Hi", "chosen": "A", "rejected": [{"role": "assistant", "content": "B", "thinking": "Hm."}]},
-         "(thinking)"),
+         "the other answer has thinking: only a text can stand here"),
         ({**GOOD, "completion": "\u200b"}, "only characters that are not visible"),
     ],
 )  # fmt: skip
@@ -232,13 +232,13 @@ def test_an_event_that_no_run_would_learn_from_is_stored_with_the_reason(tmp_pat
         {**BODY, **texts},
         {**BODY, "prompt": "Hi", "completion": "\u200b"},
         {**BODY, **texts, "signal": {"kind": "edit", "text": "\u200b"}},
-        {**BODY, **texts, "prompt": [*CHAT, {"role": "tool", "content": "12", "tool_call_id": "1"}]},
+        {**BODY, **texts, "prompt": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
     ]
 
     faults = [item.fault for item in read(tmp_path, rows) if isinstance(item, Imported)]
 
     assert [fault and fault.reason for fault in faults] == [
-        None, "invisible_answer", "invisible_answer", "lost_fields",
+        None, "invisible_answer", "invisible_answer", "media_content",
     ]  # fmt: skip
 
 

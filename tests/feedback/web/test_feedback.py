@@ -44,6 +44,24 @@ def test_new_is_201_replay_is_200_and_another_body_is_409(api):
             {"prompt": [{"role": "user", "content": "Hi", "tool_calls": [{}]}], "completion": "Hi"},
             "/prompt/0/tool_calls/0/function",
         ),
+        ({"prompt": [{"role": "user", "content": [{"type": "text"}]}], "completion": "Hi"}, "/prompt/0/content/0"),
+        ({"prompt": [{"role": "user", "content": []}], "completion": "Hi"}, "/prompt/0/content"),
+        ({"prompt": [{"role": "user", "content": "Hi", "reasoning": "Hm"}], "completion": "Hi"}, "/prompt/0"),
+        ({"prompt": {"messages": [{"role": "bot"}]}, "completion": "Hi"}, "/prompt/messages/0/role"),
+        ({"prompt": {"messages": []}, "completion": "Hi"}, "/prompt/messages"),
+        (
+            {"prompt": {"messages": [{"role": "user", "content": "Hi"}], "tools": [{}]}, "completion": "Hi"},
+            "/prompt/tools/0",
+        ),
+        (
+            {"prompt": [{"role": "user", "content": "Hi"}], "completion": {"role": "user", "content": "Hi"}},
+            "/completion",
+        ),
+        (
+            {"prompt": [{"role": "user", "content": "Hi"}], "completion": {"role": "assistant", "content": ""}},
+            "/completion",
+        ),
+        ({"prompt": "Hi", "completion": {"role": "assistant", "content": "Hi"}}, "/"),
         ({"signal": {"kind": "preference"}}, "/signal"),
         ({"signal": {"kind": "outcome", "name": "solved", "value": 2}}, "/signal/value"),
         ({"signal": {"kind": "flag", "flags": []}}, "/signal/flags"),
@@ -330,6 +348,50 @@ def test_a_prompt_may_call_tools(api):
 
     assert api.post(URL, json={**THUMB, "prompt": prompt, "completion": "In Leeds."}).status_code == 201
     assert api.get(URL).json()["items"][0]["prompt"] == prompt
+
+
+CHAT = {
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Where is it?", "cache_control": {"ttl": None}}]}
+    ],
+    "tools": [{"type": "function", "function": {"name": "track", "parameters": {"default": None}}}],
+}
+CALL = {
+    "role": "assistant",
+    "reasoning_content": "I have to look.",
+    "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "track", "arguments": '{"parcel": 7}'}}],
+}
+
+
+def test_parts_tools_and_a_completion_that_is_a_tool_call_come_back_as_they_were_sent(api):
+    event = {**THUMB, "event_id": "e1", "prompt": CHAT, "completion": CALL}
+    registered = {"prompt": CHAT, "completion": CALL}
+
+    assert [api.post(URL, json=event).status_code for _ in "ab"] == [201, 200]
+    assert api.put("/v1/completions/c2?project=acme", json=registered).status_code == 201
+    assert api.put("/v1/completions/c2?project=acme", json=registered).status_code == 200
+
+    shown = api.get(URL).json()["items"][0], api.get("/v1/completions/c2?project=acme").json()
+    assert [(each["prompt"], each["completion"]) for each in shown] == [(CHAT, CALL)] * 2
+    # and another call under the same ids is a conflict
+    other = {**CALL, "tool_calls": [{**CALL["tool_calls"][0], "id": "t2"}]}
+    refused = api.post(URL, json={**event, "completion": other})
+    assert refused.json()["details"]["differs"] == ["/completion/tool_calls"]
+    # and people read the call as text
+    label = api.get("/v1/completions/c1/label?project=acme").json()
+    assert label["completion"] == 'track({"parcel": 7})'
+
+
+def test_a_message_with_nothing_but_a_text_is_stored_as_that_text(api):
+    prompt = [{"role": "user", "content": "Hi"}]
+    answers = [{"role": "assistant", "content": "Hello"}, "Hello"]
+
+    receipts = [
+        api.post(URL, json={**THUMB, "event_id": "e1", "prompt": prompt, "completion": answer}) for answer in answers
+    ]
+
+    assert [receipt.status_code for receipt in receipts] == [201, 200]
+    assert api.get(URL).json()["items"][0]["completion"] == "Hello"
 
 
 def test_a_batch_of_more_than_5000_events_is_422(api):

@@ -35,15 +35,26 @@ SCALE = st.floats(-1e9, 1e9)
 CALL = st.fixed_dictionaries(
     {"function": st.fixed_dictionaries({"name": TEXT, "arguments": OBJECT | TEXT})}, optional={"id": TEXT}
 )
+PART = st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}) | st.fixed_dictionaries(
+    {"type": st.just("image_url"), "image_url": OBJECT}
+)
 MESSAGE = st.one_of(
     st.fixed_dictionaries(
-        {"role": st.sampled_from(["system", "developer", "user", "assistant"]), "content": TEXT | st.just("")},
+        {
+            "role": st.sampled_from(["system", "developer", "user", "assistant"]),
+            "content": TEXT | st.just("") | st.lists(PART, min_size=1, max_size=2),
+        },
         optional={"name": TEXT},
     ),
-    st.fixed_dictionaries({"role": st.just("assistant"), "tool_calls": st.lists(CALL, min_size=1, max_size=2)}),
+    st.fixed_dictionaries(
+        {"role": st.just("assistant"), "tool_calls": st.lists(CALL, min_size=1, max_size=2)},
+        optional={"reasoning_content": TEXT},
+    ),
     st.fixed_dictionaries({"role": st.just("tool"), "content": TEXT, "tool_call_id": TEXT}),
 )
-PROMPT = TEXT | st.lists(MESSAGE, min_size=1, max_size=3)
+CHAT = st.lists(MESSAGE, min_size=1, max_size=3)
+TOOL = st.fixed_dictionaries({"type": st.just("function"), "function": OBJECT.map(lambda tool: {**tool, "name": "f"})})
+PROMPT = TEXT | CHAT | st.fixed_dictionaries({"messages": CHAT}, optional={"tools": st.lists(TOOL, max_size=2)})
 
 
 @st.composite

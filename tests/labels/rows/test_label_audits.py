@@ -152,6 +152,12 @@ def test_precision_counts_right_and_wrong_and_leaves_out_who_was_unsure():
     assert desirable.high == pytest.approx(0.9285, abs=1e-4)
     assert (undesirable.judged, undesirable.precision, undesirable.low) == (0, None, None)
     assert found.pending == 10
+    assert found.mislabelled_good is found.mislabelled_bad is None
+
+    judge(audit, items["undesirable"][0].number, "agree")
+
+    # Of 10 labels of each class, 7.5 and 10 are right: all good completions have one, and 2.5 of 12.5 bad ones.
+    assert (shown(audit).mislabelled_good, shown(audit).mislabelled_bad) == pytest.approx((0, 0.2))
 
 
 def test_a_changed_verdict_counts_and_the_earlier_one_stays_in_the_history():

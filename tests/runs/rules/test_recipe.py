@@ -91,8 +91,8 @@ def test_the_automatic_learning_rate_is_the_methods(method):
 
 @pytest.mark.parametrize(("desirable", "undesirable"), [(280.0, 720.0), (720.0, 280.0), (1.0, 1.0), (3.5, 35.0)])
 @pytest.mark.parametrize("given", [{}, {"lambda_desirable": 2.0}, {"lambda_undesirable": 3.0}])
-def test_automatic_lambdas_put_the_classes_into_the_band(desirable, undesirable, given):
-    resolved = resolve(recipe_of("full", given), desirable, undesirable)
+def test_automatic_lambdas_that_may_weigh_either_class_up_put_them_into_the_band(desirable, undesirable, given):
+    resolved = resolve(recipe_of("full", {"weigh_up": "either", **given}), desirable, undesirable)
 
     ratio = resolved.lambda_desirable * desirable / (resolved.lambda_undesirable * undesirable)
     assert BALANCE_BAND[0] <= ratio <= BALANCE_BAND[1]
@@ -108,20 +108,18 @@ def test_both_automatic_lambdas_leave_the_commoner_class_at_1():
 
 
 def test_rare_undesirable_rows_are_not_weighed_up_where_only_desirable_ones_may_be():
-    one_sided = recipe_of("lora-small", {"weigh_up": "desirable"})
-    fixed, other = (
-        recipe_of("lora-small", {"weigh_up": "desirable", f"lambda_{side}": 2.0})
-        for side in ("desirable", "undesirable")
-    )
+    either = recipe_of("lora-small", {"weigh_up": "either"})
+    one_sided = recipe_of("lora-small")
+    fixed, other = (recipe_of("lora-small", {f"lambda_{side}": 2.0}) for side in ("desirable", "undesirable"))
 
     def lambdas(recipe, *weights):
         resolved = resolve(recipe, *weights)
         return resolved.lambda_desirable, resolved.lambda_undesirable
 
     assert lambdas(one_sided, 700, 300) == (1.0, 1.0)
-    assert lambdas(one_sided, 300, 700) == lambdas(recipe_of("lora-small"), 300, 700)
+    assert lambdas(one_sided, 300, 700) == lambdas(either, 300, 700)
     assert lambdas(fixed, 700, 300) == lambdas(other, 700, 300) == (2.0, 2.0)
-    assert lambdas(recipe_of("lora-small"), 700, 300)[1] > 2
+    assert lambdas(either, 700, 300)[1] > 2
 
 
 def test_balanced_batches_leave_lambda_alone():

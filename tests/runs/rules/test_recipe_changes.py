@@ -133,6 +133,8 @@ def test_the_json_of_a_recipe_is_the_same_byte_for_byte(preset: str) -> None:
         "weigh_up": True,
         "behaviour_correction": True,
         "edit_kept_weight": True,
+        "mislabelled_good": True,
+        "mislabelled_bad": True,
         "evaluation": {"temperature", "sample_minutes", "sample_tokens", "replay", "few_shots"},
     }
     known = recipe.model_dump_json(exclude=newer)

@@ -1,34 +1,19 @@
 """A project whose checkpoints are adapters with probes, and servers to serve them."""
 
-import json
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from thumbwheel import wire
 
-from app import artifacts
-from app.checkpoints import service as checkpoints
-from app.checkpoints.probe_file import Probe, ProbePrompt, ProbeReading
-from app.database import new_id, transaction
+from app.checkpoints.probe_file import Probe
+from app.database import transaction
 from app.releases import service as releases
 from app.serving import service as serving
 from tests.desk import DESK, execute, make_project
+from tests.serving.made_checkpoints import content, probe, register
 from tests.serving.stand_in import StandIn, stand_in
 from worker.serving.sync import sync
-
-CONFIG = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "use_dora": False, "bias": "none"}
-
-
-def probe(shift: float) -> Probe:
-    """A probe of a checkpoint whose log-probs are `shift` nats above those of its base model."""
-    base = ProbeReading(log_probs=[-1.0, -2.5], greedy=" base")
-    candidate = ProbeReading(log_probs=[lp + shift for lp in base.log_probs], greedy=f" written {shift:g}")
-    prompts = [
-        ProbePrompt(text=f"prompt {number}", tokens=[number, 5, 6], candidate=candidate, base=base)
-        for number in range(2)
-    ]
-    return Probe(precision="float32", greedy_tokens=8, prompts=prompts)
 
 
 class Desk:
@@ -42,41 +27,14 @@ class Desk:
     def checkpoint(self, *, with_probe: bool = True, kind: str = "adapter", **config: object) -> UUID:
         """Registers a checkpoint; each one is half a nat above the one before."""
         self._made += 1
-        folder = self.folder / f"made-{self._made}"
-        folder.mkdir()
-        text = f"weights {self._made}"
-        weights = "adapter_model.safetensors" if kind == "adapter" else "model.safetensors"
-        documents = {weights: text, "README.md": "# card", "origin.json": "{}"}
-        documents["adapter_config.json" if kind == "adapter" else "config.json"] = json.dumps({**CONFIG, **config})
-        self.probes[text] = probe(self._made / 2)
-        if with_probe:
-            documents["probe.json"] = self.probes[text].model_dump_json()
-        for name, content in documents.items():
-            (folder / name).write_text(content)
-        files = {name: artifacts.put(folder / name).sha256 for name in documents}
-        manifest = {
-            "kind": kind,
-            "verdict": "passed",
-            "reasons": [],
-            "scores": {},
-            "training": {"base_fingerprint": "f"},
-        }
-        with transaction() as session:
-            return checkpoints.register(
-                session,
-                project=DESK,
-                run_id=new_id(),
-                snapshot_id=None,  # none is needed here, and building one takes long
-                reference_id=checkpoints.register_base(session, DESK).id,
-                weights_sha256=files[weights],
-                files=files,
-                manifest=manifest,
-            ).id
+        self.probes[content(self._made)] = probe(self._made)
+        made = self.folder / f"made-{self._made}"
+        return register(DESK, made, self._made, with_probe=with_probe, kind=kind, **config)
 
-    def ship(self, checkpoint_id: UUID | None = None) -> None:
-        how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
+    def ship(self, checkpoint_id: UUID | None = None, share: float | None = None) -> None:
+        how = {"rollback": True} if checkpoint_id is None else {"checkpoint_id": checkpoint_id, "share": share}
         with transaction() as session:
-            release = releases.ship(session, DESK, wire.NewRelease(**how), "key test")
+            release = releases.ship(session, DESK, wire.NewRelease.model_validate(how), "key test")
         with transaction() as session:
             serving.look_at_release(session, release.id)
 

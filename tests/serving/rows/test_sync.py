@@ -10,6 +10,7 @@ import pytest
 from thumbwheel import wire
 
 from app.database import transaction
+from app.releases import service as releases
 from app.runs import service as runs
 from app.serving import service as serving
 from app.serving import shown
@@ -180,8 +181,23 @@ def test_a_worker_that_is_killed_between_load_and_record_leaves_nothing_behind(d
     assert (seen.in_step, seen.seen_checkpoint_id, list(vllm.adapters), seen.draining) == (True, served, [before], [])
 
 
+def test_a_release_whose_message_was_lost_with_its_worker_is_found_by_the_tick(desk, vllm, served):
+    with transaction() as session:
+        releases.ship(session, DESK, wire.NewRelease(checkpoint_id=desk.checkpoint(), share=0.5), "key test")
+    execute("DELETE FROM outbox")
+
+    with transaction() as session:
+        serving.ring_due(session)
+
+    assert len(waiting("sync_target")) == 1
+    execute("DELETE FROM outbox")
+    with transaction() as session:
+        serving.ring_due(session)
+    assert waiting("sync_target") == []  # the worker that was asked may still come
+
+
 def test_what_a_worker_saw_is_not_written_once_the_target_was_changed(desk, vllm, served, monkeypatch):
-    from worker.serving import sync as module
+    from worker.serving import visit as module
 
     desk.ship(desk.checkpoint())
     real = module.probed
@@ -198,7 +214,7 @@ def test_what_a_worker_saw_is_not_written_once_the_target_was_changed(desk, vllm
 
 
 def test_a_release_during_a_look_is_looked_at_at_once(desk, vllm, served, monkeypatch):
-    from worker.serving import sync as module
+    from worker.serving import visit as module
 
     real = module.probed
     second, third = desk.checkpoint(), desk.checkpoint()

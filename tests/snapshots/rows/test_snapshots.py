@@ -20,6 +20,7 @@ from app.projects import service as projects
 from app.projects.tables import Project
 from app.readiness import service as readiness
 from app.snapshots import service as snapshots
+from app.snapshots.files.message_columns import chat_of, prompt_of
 from app.snapshots.prompts.split import group_of, key_of, split_of
 from app.snapshots.redactions.rewrite import without
 from app.snapshots.tables import SnapshotRedaction
@@ -579,11 +580,49 @@ def test_rows_held_out_because_they_are_of_late_are_a_split_that_the_trainer_and
     assert len(trained) == built.manifest["pairs"]["train"]
 
 
-def test_prompts_with_tool_calls_are_left_out_and_counted(tmp_path):
+CALL = {"role": "assistant", "tool_calls": [{"id": "t1", "function": {"name": "track", "arguments": {"parcel": "7"}}}]}
+ASKED = [{"role": "user", "content": [{"type": "text", "text": "Where is"}, {"type": "text", "text": "it?"}]}]
+RESULT = {"role": "tool", "tool_call_id": "t1", "content": "in Leeds"}
+TOOLS = [{"type": "function", "function": {"name": "track", "parameters": {"default": None}}}]
+
+
+def test_tool_calls_results_and_tools_are_rows_whole_and_media_is_counted(tmp_path):
+    # given answers after a tool's result, a completion that is a tool call, and a prompt with an image
     say_enough()
-    call = {"role": "assistant", "tool_calls": [{"function": {"name": "track", "arguments": "{}"}}]}
-    say(thumb(90, "up", prompt=[{"role": "user", "content": "Where is it?"}, call]))
+    say(thumb(90, "up", prompt={"messages": [*ASKED, CALL, RESULT], "tools": TOOLS}, completion="In Leeds."))
+    say(thumb(91, "down", prompt={"messages": ASKED, "tools": TOOLS}, completion={**CALL, "reasoning": "Look it up."}))
+    say(thumb(92, "up", prompt=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}]))
 
+    # when a snapshot is built, and built again
     built = build(tmp_path / "snapshot")
+    again = build(tmp_path / "again")
 
-    assert built.manifest["drops"]["tool_calls"] == 1
+    # then the rows hold everything in its normal form, in the columns of whole messages
+    rows = {}
+    for shard in built.manifest["shards"]:
+        assert shard["format"] == "text" or "tools" in pq.read_schema(tmp_path / "snapshot" / shard["path"]).names
+        for row in pq.read_table(tmp_path / "snapshot" / shard["path"]).to_pylist():
+            rows[row["completion_id"]] = prompt_of(row), chat_of(row["completion"])
+    asked = {"role": "user", "content": "Where is\nit?"}
+    call = {"id": "t1", "type": "function", "function": {"name": "track", "arguments": '{"parcel": "7"}'}}
+    called = {"role": "assistant", "content": "", "tool_calls": [call]}
+    assert rows["c090"] == (
+        {"messages": [asked, called, RESULT], "tools": TOOLS},
+        [{"role": "assistant", "content": "In Leeds."}],
+    )
+    assert rows["c091"] == (
+        {"messages": [asked], "tools": TOOLS},
+        [{**called, "reasoning_content": "Look it up."}],
+    )
+    # and the image is counted, in the card's words, too
+    assert built.manifest["drops"]["media_content"] == 1
+    assert "1 completions whose prompt or answer has an image" in (tmp_path / "snapshot" / "card.md").read_text()
+    assert again.manifest == built.manifest
+
+    # and an erasure leaves the other rows as they are
+    rest = tmp_path / "rest"
+    rest.mkdir()
+    left = without(built.manifest, tmp_path / "snapshot", ["c090"], rest)
+    chats = [shard for shard in left.parts["shards"] if shard["format"] == "chat"]
+    kept = [row for shard in chats for row in pq.read_table(rest / shard["path"]).to_pylist()]
+    assert {row["completion_id"]: chat_of(row["completion"]) for row in kept}["c091"] == rows["c091"][1]

@@ -76,13 +76,27 @@ def test_what_must_never_be_trained_on_is_no_row():
     assert selection.drops["never_train"] == 1
 
 
-def test_a_prompt_of_more_than_texts_gives_no_row():
-    calls = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": []}]
+def test_a_prompt_without_a_normal_form_gives_no_row_and_is_counted_by_reason():
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
+    broken = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}
+    call = [{"role": "user", "content": "Hi"}, broken]
 
-    selection, candidates = selected(Reply(1, calls, "So."), Reply(2, "Why?", "No."))
+    selection, candidates = selected(Reply(1, image, "So."), Reply(2, "Why?", "No."), Reply(3, call, "So."))
 
     assert ids(selection, candidates) == ["c2"]
-    assert selection.drops["tool_calls"] == 1
+    assert (selection.drops["media_content"], selection.drops["tool_arguments"]) == (1, 1)
+
+
+def test_a_prompt_in_parts_is_the_prompt_of_the_same_text():
+    parts = [{"role": "user", "content": [{"type": "text", "text": "Why?"}], "name": None}]
+
+    selection, candidates = selected(
+        Reply(1, parts, "So."), Reply(2, [{"role": "user", "content": "Why?"}], "So."), Reply(3, "Where?", "No.")
+    )
+
+    assert ids(selection, candidates) == ["c2", "c3"] or ids(selection, candidates) == ["c1", "c3"]
+    assert selection.drops["duplicate"] == 1
+    assert not candidates.prompts.rich.any()
 
 
 PROMPTS = st.integers(0, 12).map(lambda number: f"Question {number}?")

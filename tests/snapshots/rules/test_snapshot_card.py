@@ -92,7 +92,7 @@ def test_classes_are_drawn_by_split_reason_and_checkpoint():
     "said",
     [
         "| later | held out for now: rows of the latest days with prompts new to training | 5 | 4 | 2.5 | 4 |",
-        "Desirable to undesirable then weighs 1.15; 1 to 4/3 is sound.",
+        "Desirable to undesirable then weighs 1.50; 1 to 4/3 is sound, and more where most rows are desirable.",
         "(`balance: batch`) it would be 0.50.",
         "Advised: `balance: weights`, as undesirable rows are 25% of all",
         "the 300 desirable training rows say as much as 300 of equal weight",

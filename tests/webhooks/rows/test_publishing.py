@@ -113,6 +113,9 @@ def test_releases_are_told_by_their_action(tmp_path):
     ]  # fmt: skip
     assert [event.data.share for event in found] == [None, None, 0.2, None, None]
     assert [event.data.reason for event in found[:2]] == ["better", "worse"]
+    beside = [(event.data.live_checkpoint_id, event.data.canary_checkpoint_id) for event in found]
+    base, other = beside[1][0], beside[4][0]
+    assert beside == [(checkpoint_id, None), (base, None), (base, checkpoint_id), (base, None), (other, None)]
 
 
 def test_an_erasure_is_told_without_its_actor():

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from thumbwheel.chat_messages import messages_of, text_of
 from thumbwheel.row_checks import RowFault
 
 
@@ -22,7 +23,7 @@ class ControlTokens:
         self._ends = tuple(text for text in ending if text in self._texts)
 
     def in_prompt(self, prompt: Any) -> bool:
-        texts = [prompt] if isinstance(prompt, str) else [str(message.get("content") or "") for message in prompt]
+        texts = [prompt] if isinstance(prompt, str) else map(text_of, messages_of(prompt))
         return any(self._first_in(text) is not None for text in texts)
 
     def _first_in(self, text: str) -> str | None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from thumbwheel.row_checks import REASONS, RowFault, fault_of
 from thumbwheel.wire.recipe import PAIR_SOURCES, PairsFrom
 
+from app.snapshots.files.message_columns import TOOLS, in_normal_form, is_whole
 from app.snapshots.files.prompt_key import prompt_key
 from worker.training.data.edit_credit import KEPT, EditCredit, credited, keeps_ending, spans_of
 from worker.training.data.tokenised import keep, kept, tokens_fingerprint
@@ -21,13 +22,15 @@ from worker.training.machine.process import TrainingRefusal
 
 COLUMNS = ("prompt", "completion", "label", "weight", "completion_id", "position")
 #: Columns that a shard may lack: several labels of a row, spans of a completion with their own weights, what an edit
-#: kept of it, and the mean log-prob per token that the completion had when it was sampled.
-OPTIONAL = ("labels", "spans", KEPT, "writer_log_prob")
+#: kept of it, the mean log-prob per token that the completion had when it was sampled, and the tools of the prompt.
+OPTIONAL = ("labels", "spans", KEPT, "writer_log_prob", TOOLS)
 #: Reasons to drop a row whose remedy lies in the base model's folder.
 OF_THE_MODEL = frozenset(
     {
-        "no_chat_template", "template_error", "template_changes_prompt", "template_generation_prompt",
-        "template_prefill", "template_changes_answer", "tokenizer_changes_answer", "end_not_once", "beyond_vocabulary",
+        "no_chat_template", "template_error", "template_changes_prompt", "template_drops_tools",
+        "template_drops_tool_calls", "template_drops_tool_results", "template_drops_reasoning",
+        "template_generation_prompt", "template_prefill", "template_changes_answer", "tokenizer_changes_answer",
+        "end_not_once", "beyond_vocabulary",
     }
 )  # fmt: skip
 
@@ -275,8 +278,9 @@ def _batches(folder: Path, shard: Shard) -> Iterator[dict[str, list[Any]]]:
                 f"snapshot: {shard.path} has {file.metadata.num_rows} rows, the manifest says {shard.rows}: rebuild it",
             )
         wanted = [*COLUMNS, *(name for name in OPTIONAL if name in file.schema_arrow.names)]
+        whole = is_whole(file.schema_arrow)
         for batch in file.iter_batches(batch_size=2048, columns=wanted):
-            yield batch.to_pydict()
+            yield in_normal_form(batch.to_pydict()) if whole else batch.to_pydict()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         message = f"snapshot: {shard.path} is not a readable parquet file: {reason}"

@@ -99,8 +99,8 @@ class Tokens:
     ) -> list[Encoded | RowFault]:
         """Returns each row's token ids, or the fault for which it is dropped.
 
-        A completion is one message of the assistant; `spans` count its characters. Raises `TrainingRefusal` if the chat
-        template prints the time.
+        A completion is one message of the assistant; `spans` count its characters. Prompts and completions are in their
+        normal form. Raises `TrainingRefusal` if the chat template prints the time.
         """
         rows = [
             self._template.conversation(prompt, completion)
@@ -135,7 +135,7 @@ class Tokens:
         result: list[Encoded | RowFault] = []
         sound: list[tuple[int, Conversation]] = []
         for index, row in enumerate(rows):
-            fault = row if isinstance(row, RowFault) else self._control.fault_of(row.answer)
+            fault = row if isinstance(row, RowFault) else self._control.fault_of(row.texts)
             result.append(fault or _UNCHECKED)
             if fault is None and isinstance(row, Conversation):
                 sound.append((index, row))
@@ -160,7 +160,8 @@ class Tokens:
             weights = None
             if spans is not None:
                 offsets = wholes["offset_mapping"][number][boundary:]
-                weights = _weights(len(completion), offsets, row.start, spans[index])
+                # Spans count characters of a text: in a rendered message they have no place.
+                weights = _weights(len(completion), offsets, row.start, spans[index] if row.chosen is None else ())
             # The first completion token needs a token to be predicted from.
             context = wholes["input_ids"][number][:boundary] or [self.start]
             result[index] = Encoded(np.array(context, dtype=np.int32), np.array(completion, dtype=np.int32), weights)
@@ -172,7 +173,9 @@ class Tokens:
             return RowFault("empty_answer")
         if not self._end_set.isdisjoint(completion[:-1]):
             return RowFault("end_not_once")
-        unchanged = is_written(self._control.without_end(row.answer), written, with_spaces=self._with_spaces)
+        # Tokenizers may add spaces around the control tokens that the template writes into a rendered message.
+        with_spaces = self._with_spaces and row.chosen is None
+        unchanged = is_written(self._control.without_end(row.answer), written, with_spaces=with_spaces)
         return None if unchanged else RowFault("tokenizer_changes_answer")
 
     def _end_once(self, completion: list[int]) -> list[int]:

@@ -6,6 +6,8 @@
     L_i  = λ_U · (1 − σ(β (z0 − r_i)))                  undesirable
     loss = Σ_i w_i L_i / rows of the optimizer step
 
+With shares of wrong labels in the recipe, `objectives.label_noise` corrects L_i for them.
+
 The training loop divides by the step's rows, so that accumulated micro-batches equal one large batch. z0 is an estimate
 of the policy's drift, not a loss, so it does not depend on row weights.
 
@@ -17,6 +19,7 @@ from thumbwheel.wire.recipe import Recipe
 from torch import Tensor
 
 from worker.training.objectives.by_row import lambdas, signs
+from worker.training.objectives.label_noise import corrected, corrects
 from worker.training.objectives.signature import LogProbs, Losses
 
 
@@ -24,8 +27,14 @@ def kto(log_probs: LogProbs, recipe: Recipe) -> Losses:
     """Returns w_i·L_i, (B,), with gradient through lp_π alone."""
     r_B = log_probs.policy_B - log_probs.reference_B
     z0, z0_raw = reference_point(log_probs.policy_mismatched_B - log_probs.reference_mismatched_B, log_probs)
-    lambda_B = lambdas(log_probs.desirable_B, recipe, r_B)
-    loss_B = kto_losses(r_B, z0, recipe.beta, signs(log_probs.desirable_B, r_B), lambda_B)
+
+    def loss(desirable_B: Tensor) -> Tensor:
+        sign_B, lambda_B = signs(desirable_B, r_B), lambdas(desirable_B, recipe, r_B)
+        return kto_losses(r_B, z0, recipe.beta, sign_B, lambda_B)
+
+    loss_B = loss(log_probs.desirable_B)
+    if corrects(recipe):
+        loss_B = corrected(loss_B, loss(~log_probs.desirable_B), log_probs.desirable_B, recipe)
     return Losses(loss_B=log_probs.weight_B * loss_B, reward_B=recipe.beta * r_B.detach(), z0=z0, z0_raw=z0_raw)
 
 

@@ -5,16 +5,20 @@
                Optional: votes_chosen (1), votes_rejected (0) and votes_even (0), the numbers of people who preferred
                the one, the other, or neither
 
-Each text is a string or a list of chat messages {role, content}. A completion that is a string, to a prompt of
-messages, is one message of the assistant. Optional columns: weight (of the row in the loss), and for unpaired rows
+Each text is a string or a list of chat messages {role, content}, which may have parts, tool_calls, tool_call_id, name
+and reasoning_content. A completion that is a string, to a prompt of messages, is one message of the assistant. Optional
+columns: tools (JSON schemas that a prompt of messages offers), weight (of the row in the loss), and for unpaired rows
 labels ({name: true or false}) and spans ([{start, end, weight}], characters of the completion or its first message).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from thumbwheel.chat_messages import is_plain, normal_message, normal_prompt, text_of
 from thumbwheel.row_checks import RowFault, fault_of, fault_of_message, lost_in_row
 
 from app.labels.kept_spans import KeptParts
@@ -23,16 +27,16 @@ from worker.training.machine.process import TrainingRefusal
 from worker.training.standalone.labels import Labels, row_error, shown
 from worker.training.standalone.reading import Record
 
-Message = dict[str, str]
+Message = dict[str, Any]
 Text = str | list[Message]
 
 VOTES = ("votes_chosen", "votes_rejected", "votes_even")
-COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans", *VOTES)
+COLUMNS = ("prompt", "completion", "label", "chosen", "rejected", "weight", "labels", "spans", "tools", *VOTES)
 
 
 @dataclass(frozen=True)
 class Example:
-    prompt: Text
+    prompt: Any  # in its normal form: see `thumbwheel.chat_messages`
     completion: Text
     desirable: bool
     name: str  # of the row: file and line
@@ -128,7 +132,7 @@ def _parsed(record: Record, labels: Labels, *, label_needed: bool) -> Example | 
         desirable = all((named or {}).values())
     first = completion if isinstance(completion, str) else completion[0]["content"] if completion else ""
     spans = _spans(fields.get("spans"), len(first), place)
-    return Example(prompt, completion, desirable, record.name, weight, named, spans)
+    return Example(_with_tools(prompt, record), completion, desirable, record.name, weight, named, spans)
 
 
 def _pair(record: Record, weight: float) -> Pair:
@@ -143,7 +147,7 @@ def _pair(record: Record, weight: float) -> Pair:
         prompt, chosen, rejected = _split(chosen, rejected, place)
     prompt, chosen = _same_kind(prompt, chosen, "chosen", place)
     prompt, rejected = _same_kind(prompt, rejected, "rejected", place)
-    good = Example(prompt, chosen, desirable=True, name=f"{record.name} chosen", weight=weight)
+    good = Example(_with_tools(prompt, record), chosen, desirable=True, name=f"{record.name} chosen", weight=weight)
     bad = replace(good, completion=rejected, desirable=False, name=f"{record.name} rejected")
     return Pair(good, bad, _votes(fields, place))
 
@@ -206,10 +210,31 @@ def _text(record: Record, name: str) -> Text:
 def _message(message: Any, name: str, place: str) -> Message:
     if not isinstance(message, Mapping):
         raise row_error(place, f"{name} is {shown(message)}: write {{role, content}}")
-    for key in ("role", "content"):
-        if not isinstance(message.get(key), str):
-            raise row_error(place, f"{name}: {key} is {shown(message.get(key))}: write a text")
-    return {key: _unicode(message[key], f"{name}: {key}", place) for key in ("role", "content")}
+    if not isinstance(message.get("role"), str):
+        raise row_error(place, f"{name}: role is {shown(message.get('role'))}: write a text")
+    given = {key: value for key, value in message.items() if value is not None}
+    normal = {**normal_message(given)}  # which checks have passed: see `_fault_of_record`
+    if not is_plain([normal]):
+        _unicode(json.dumps(normal, ensure_ascii=False), name, place)
+    return {
+        key: _unicode(value, f"{name}: {key}", place) if isinstance(value, str) else value
+        for key, value in normal.items()
+    }
+
+
+def _with_tools(prompt: Text, record: Record) -> Any:
+    """Returns the prompt with the tools that the record offers."""
+    tools = record.fields.get("tools")
+    if isinstance(tools, str) and tools.strip():
+        with suppress(ValueError):
+            tools = json.loads(tools)
+    if not tools:
+        return prompt
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise row_error(record.place, f"tools is {shown(tools)}: write a list of JSON schemas")
+    if isinstance(prompt, str):
+        raise row_error(record.place, "tools belong to a prompt of messages, this one is a text: write it as messages")
+    return normal_prompt({"messages": prompt, "tools": tools})
 
 
 def _unicode(value: str, name: str, place: str) -> str:
@@ -264,7 +289,7 @@ def _spans(value: Any, length: int, place: str) -> tuple[Span, ...] | None:
 
 def _all_text(text: Text) -> str:
     """Returns the text of all messages."""
-    return text if isinstance(text, str) else "".join(message["content"] for message in text)
+    return text if isinstance(text, str) else "".join(map(text_of, text))
 
 
 def _number(value: Any) -> float:

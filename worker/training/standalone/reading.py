@@ -16,7 +16,7 @@ from worker.training.machine.process import TrainingRefusal
 
 KNOWN = ".jsonl, .json, .csv, .parquet (all but parquet also with .gz)"
 #: Columns of a CSV file that hold JSON; all others hold text, or numbers in columns of numbers.
-JSON_COLUMNS = ("labels", "spans")
+JSON_COLUMNS = ("labels", "spans", "tools")
 
 
 class Record(NamedTuple):

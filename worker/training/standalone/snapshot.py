@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbwheel.chat_messages import is_plain, messages_of
 from thumbwheel.row_checks import REASONS
 from thumbwheel.wire.recipe import PairsFrom
 
@@ -75,12 +76,15 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
     """Writes a shard of the side's examples with the indices `rows`, which are all text or all chat."""
     import pyarrow as pa
 
-    from app.snapshots.files.parquet import KEPT, KEPT_TYPE, TEXT
+    from app.snapshots.files.message_columns import TOOLS, column_type, tools_text
+    from app.snapshots.files.parquet import KEPT, KEPT_TYPE
 
     examples = [side.examples[index] for index in rows]
-    text = TEXT["text" if isinstance(examples[0].prompt, str) else "chat"]
+    is_chat = not isinstance(examples[0].prompt, str)
+    rich = not all(is_plain(row.prompt) and is_plain(row.completion) for row in examples)
+    text = column_type("chat" if is_chat else "text", rich=rich)
     columns: dict[str, tuple[Any, list[Any]]] = {
-        "prompt": (text, [row.prompt for row in examples]),
+        "prompt": (text, [messages_of(row.prompt) if is_chat else row.prompt for row in examples]),
         "completion": (text, [row.completion for row in examples]),
         "label": (pa.bool_(), [row.desirable for row in examples]),
         "weight": (pa.float64(), [row.weight for row in examples]),
@@ -97,6 +101,8 @@ def _write_shard(path: Path, side: DatasetSide, rows: Sequence[int]) -> None:
         columns["spans"] = (kind, [[span._asdict() for span in row.spans or ()] for row in examples])
     if any(row.kept for row in examples):
         columns[KEPT] = (KEPT_TYPE, [None if row.kept is None else _kept(row.kept) for row in examples])
+    if rich:
+        columns[TOOLS] = (pa.string(), [tools_text(row.prompt) for row in examples])
     _write_table(path, columns)
 
 

@@ -22,6 +22,7 @@ from worker.training.forward.packed_or_padded import SAME_WITHIN
 from worker.training.machine.process import TrainingRefusal
 from worker.training.microbatch import MicroBatch
 from worker.training.objectives import OBJECTIVES, LogProbs, Losses
+from worker.training.objectives.label_noise import corrected, corrects
 from worker.training.reference import Pair
 
 #: Objectives whose loss is λ·σ(0) while the policy equals the reference.
@@ -57,10 +58,14 @@ def assert_policy_is_reference(log_probs: LogProbs, losses: Losses, recipe: Reci
         f"before the first update r must be 0, it reaches {r_B.abs().max():g} nats"
     )
     if recipe.objective in HALF_LAMBDA_AT_FIRST:
-        lambda_B = torch.where(log_probs.desirable_B, float(recipe.lambda_desirable), float(recipe.lambda_undesirable))
-        expected_B = log_probs.weight_B * lambda_B / 2
-        # σ has slope 1/4 at most.
-        slack_B = expected_B / 2 * recipe.beta * (limit_B + z0_limit) + 1e-6 * (1 + expected_B)
+        d, u = float(recipe.lambda_desirable), float(recipe.lambda_undesirable)
+        lambda_B = torch.where(log_probs.desirable_B, d, u)
+        expected_B, slope_B = lambda_B / 2, lambda_B / 4  # σ has slope 1/4 at most
+        if corrects(recipe):
+            expected_B = corrected(expected_B, (d + u - lambda_B) / 2, log_probs.desirable_B, recipe)
+            slope_B = torch.full_like(slope_B, (d + u) / 4 / (1 - recipe.mislabelled_good - recipe.mislabelled_bad))
+        expected_B, slope_B = log_probs.weight_B * expected_B, log_probs.weight_B * slope_B
+        slack_B = slope_B * recipe.beta * (limit_B + z0_limit) + 1e-6 * (1 + slope_B)
         off_B = (losses.loss_B.detach() - expected_B).abs()
         assert bool((off_B <= slack_B).all()), f"before the first update L must be λ/2, it is off by {off_B.max():g}"
 

@@ -8,7 +8,14 @@ from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, label_signal
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.texts import body_of, preference_of, require_row_complete, text_of, with_system
+from app.feedback.importing.texts import (
+    answer_of,
+    body_of,
+    preference_of,
+    require_row_complete,
+    with_system,
+    with_tools,
+)
 
 _LABELS = ("kto_tag", "label")
 _FIELDS = ABOUT | {"instruction", "input", "output", "system", "history", "chosen", "rejected", *_LABELS}
@@ -26,13 +33,13 @@ def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:
     elif name is not None:
         # A CSV file has texts only.
         signal = rules.thumbs(row[name], name) if isinstance(row[name], str) else label_signal(row, rules, name)
-        body = body_of(_prompt(row), text_of(row.get("output"), "output"), signal)
+        body = body_of(_prompt(row), answer_of(row.get("output"), "output"), signal)
     else:
         raise SaysNothing("the row has no judgement: add kto_tag, or chosen and rejected")
     yield EventDraft({**body, **about(row)}, comment_of(row))
 
 
-def _prompt(row: Row) -> list[dict[str, Any]]:
+def _prompt(row: Row) -> Any:
     """Returns the messages that LLaMA-Factory makes of a row: the input follows the instruction on a new line."""
     parts = [part for part in (row.get("instruction"), row.get("input")) if part not in (None, "")]
     if not parts or not all(isinstance(part, str) for part in parts):
@@ -42,10 +49,8 @@ def _prompt(row: Row) -> list[dict[str, Any]]:
         if not isinstance(turn, list) or len(turn) != 2:
             raise Faulty("history must be a list of pairs, each a question and its answer")
         messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
-    prompt: list[dict[str, Any]] = with_system(
-        row.get("system"), [*messages, {"role": "user", "content": "\n".join(parts)}]
-    )
-    return prompt
+    prompt = [*messages, {"role": "user", "content": "\n".join(parts)}]
+    return with_tools(with_system(row.get("system"), prompt), row)
 
 
 SHAPE = RecordShape("alpaca", "Alpaca's rows: instruction, input, output", _recognises, _drafts, _FIELDS, textual=True)

@@ -6,7 +6,7 @@ from app.feedback.importing.drafts import EventDraft, Faulty, Row
 from app.feedback.importing.judgements import Rules, number_of, shown
 from app.feedback.importing.shapes.rows import ABOUT, about
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.texts import body_of, preference_of, prompt_of, text_of
+from app.feedback.importing.texts import answer_of, body_of, preference_of, prompt_of
 
 
 def _recognises(row: Row) -> bool:
@@ -24,7 +24,7 @@ def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:  # noqa: ARG001 - 1
         body = preference_of(prompt_of(row), *answers)
     else:
         signal = {"kind": "thumbs", "value": "up" if label else "down"}
-        body = body_of(prompt_of(row), text_of(row.get("output"), "output"), signal)
+        body = body_of(prompt_of(row), answer_of(row.get("output"), "output"), signal)
     yield EventDraft({**body, **about(row)})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.shape import RecordShape
+from app.feedback.importing.texts import texts_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -87,8 +88,7 @@ def _completion(row: Row) -> CompletionDraft:
     if row.get("output") in (None, "", {}, []):
         raise SaysNothing("a trace without an output holds no answer")
     body: Body = {
-        "prompt": traced_prompt(row.get("input")),
-        "completion": traced_answer(row.get("output")),
+        **texts_of(traced_prompt(row.get("input")), traced_answer(row.get("output"))),
         "metadata": _metadata(row) | ({"model": row["model"]} if isinstance(row.get("model"), str) else {}),
     }
     if row.get("sessionId"):

@@ -14,7 +14,8 @@ from app.feedback.importing.drafts import (
 )
 from app.feedback.importing.judgements import Rules, number_of, shown
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.traced_texts import traced_answer, traced_prompt
+from app.feedback.importing.texts import texts_of, with_tools
+from app.feedback.importing.traced_texts import traced_answer, traced_prompt, traced_text
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
 _ANSWERING = ("llm", "chat", "chain", "prompt_chain", "agent")
@@ -36,8 +37,9 @@ def _run(row: Row, rules: Rules) -> Iterator[Draft]:  # noqa: ARG001
     facts, parameters = object_of(extra.get("metadata")), object_of(extra.get("invocation_params"))
     model = facts.get("ls_model_name") or parameters.get("model")
     body: Body = {
-        "prompt": traced_prompt(row.get("inputs"), "inputs"),
-        "completion": traced_answer(row["outputs"], "outputs"),
+        **texts_of(
+            with_tools(traced_prompt(row.get("inputs"), "inputs"), parameters), traced_answer(row["outputs"], "outputs")
+        ),
         "metadata": {"source": "LangSmith", **({"model": model} if isinstance(model, str) else {})},
     }
     conversation = next((facts[key] for key in ("thread_id", "session_id", "conversation_id") if facts.get(key)), None)
@@ -78,7 +80,7 @@ def _feedback(row: Row, rules: Rules) -> Iterator[Draft]:
         body["event_id"] = as_text(row["id"], "id")
     comment = row["comment"] if isinstance(row.get("comment"), str) and row["comment"].strip() else None
     if row.get("correction") not in (None, "", {}):
-        signal: Body = {"kind": "edit", "text": traced_answer(_corrected(row["correction"]), "correction")}
+        signal: Body = {"kind": "edit", "text": traced_text(_corrected(row["correction"]), "correction")}
     elif score is not None or row.get("value") not in (None, "", {}):
         text = row.get("value") if isinstance(row.get("value"), str) else None
         signal = rules.score(key, score if score is not None else row["value"], text)

@@ -14,6 +14,7 @@ from app.feedback.importing.texts import (
     preference_of,
     require_row_complete,
     with_system,
+    with_tools,
 )
 
 _LABELS = ("label", "kto_tag")
@@ -27,11 +28,11 @@ def _recognises(row: Row) -> bool:
 def _drafts(row: Row, rules: Rules) -> Iterator[EventDraft]:
     require_row_complete(row)
     if "chosen" in row:  # LLaMA-Factory: the messages are the prompt
-        prompt = with_system(row.get("system"), messages_of(row["messages"]))
+        prompt = with_tools(with_system(row.get("system"), messages_of(row["messages"])), row)
         body = preference_of(prompt, _listed(row["chosen"]), _listed(row.get("rejected")))
     else:
         prompt, answer = last_answer(row["messages"])
-        prompt = with_system(row.get("system"), prompt)
+        prompt = with_tools(with_system(row.get("system"), prompt), row)
         if "rejected_response" in row:
             body = preference_of(prompt, answer, row["rejected_response"])
         elif "rejected_messages" in row:

@@ -1,6 +1,5 @@
 """open-webui: exported feedback, each with a snapshot of its chat, and exported chats with annotated answers. Pure."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,12 +7,11 @@ from thumbwheel.row_checks import RowFault
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
+from app.feedback.importing.shapes.open_webui_blocks import messages_in, without_blocks
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.texts import require_nothing_lost, text_of
+from app.feedback.importing.texts import answer_of, require_nothing_lost, texts_of
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
-#: Blocks that open-webui writes into an answer: reasoning, tool calls, code that was run.
-_DETAILS = re.compile(r'<details type="(reasoning|tool_calls|code_interpreter)".*?</details>\s*', re.DOTALL)
 _MOST_TURNS = 1000
 
 
@@ -69,10 +67,11 @@ def _event(chat: Row, about: str, judgement: Row, facts: Body, rules: Rules) -> 
     if about not in messages:
         raise Faulty(f"the chat of the feedback does not hold the message {about}")
     turns = _turns_to(messages, about)
-    answer = text_of([_message(turns[-1], judged=True)], "the answer")
-    prompt = [_message(turn, judged=False) for turn in turns[:-1]]
-    if not prompt:
+    *calls, last = _answer(turns[-1])
+    answer = answer_of([last], "the answer")
+    if len(turns) == 1:
         raise Faulty("the chat has no message before the answer")
+    prompt = [*map(_message, turns[:-1]), *calls]
     system = object_of(chat.get("params")).get("system")
     if isinstance(system, str) and system:
         prompt = [{"role": "system", "content": system}, *prompt]
@@ -80,8 +79,7 @@ def _event(chat: Row, about: str, judgement: Row, facts: Body, rules: Rules) -> 
     remarks = [part for part in (judgement.get("reason"), judgement.get("comment")) if isinstance(part, str) and part]
     body: Body = {
         "completion_id": about,
-        "prompt": prompt,
-        "completion": answer,
+        **texts_of(prompt, answer),
         "signal": rules.thumbs(rating, "rating"),
         "origin": "import",
         "metadata": {"source": "open-webui", **({"model": model} if isinstance(model, str) else {})},
@@ -103,17 +101,26 @@ def _turns_to(messages: Mapping[str, Any], about: str) -> list[Row]:
     return turns[::-1]
 
 
-def _message(turn: Row, *, judged: bool) -> dict[str, Any]:
+def _answer(turn: Row) -> list[Body]:
+    """Returns the messages that the judged answer is: the calls of tools and their results, then the answer."""
+    message = _content(turn)
+    if not isinstance(message["content"], str) or message["role"] != "assistant":
+        return [message]
+    return messages_in(message["content"])
+
+
+def _message(turn: Row) -> Body:
+    """Returns an earlier message of the chat as the model read it."""
+    message = _content(turn)
+    content = message["content"]
+    return {**message, "content": without_blocks(content)} if isinstance(content, str) else message
+
+
+def _content(turn: Row) -> Body:
     require_nothing_lost(turn, "a message of the chat")
     if turn.get("files"):
         raise Faulty(f"a message of the chat: {RowFault('lost_fields', 'files').sentence}")
-    content = turn.get("content")
-    if isinstance(content, str) and (block := _DETAILS.search(content)) is not None:
-        if judged:
-            raise Faulty(f"the answer: {RowFault('lost_fields', block[1]).sentence}")
-        # open-webui takes these blocks out of earlier answers, too, before the model reads them.
-        content = _DETAILS.sub("", content)
-    return {"role": turn.get("role"), "content": content}
+    return {"role": turn.get("role"), "content": turn.get("content")}
 
 
 FEEDBACK = RecordShape(

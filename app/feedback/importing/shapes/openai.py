@@ -8,13 +8,15 @@ from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.rows import ABOUT, about
 from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
+    answer_of,
     body_of,
     messages_of,
     preference_of,
     prompt_of,
     require_nothing_lost,
     require_row_complete,
-    text_of,
+    texts_of,
+    with_tools,
 )
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, required_id
@@ -53,8 +55,7 @@ def _stored(row: Row, rules: Rules) -> Iterator[Draft]:
         raise Faulty(f"has {len(row['choices'])} choices: write one completion per row")
     metadata: dict[str, Any] = row["metadata"] if isinstance(row.get("metadata"), dict) else {}
     body: Body = {
-        "prompt": traced_prompt(given),
-        "completion": traced_answer(row, "the choice"),
+        **texts_of(with_tools(traced_prompt(given), row), traced_answer(row, "the choice")),
         "metadata": {"source": "OpenAI", **({"model": row["model"]} if isinstance(row.get("model"), str) else {})},
     }
     sampling = {name: row[name] for name in _SAMPLING if row.get(name) is not None}
@@ -106,8 +107,9 @@ def _weighted(row: Row, rules: Rules) -> Iterator[Draft]:
         if not before:
             yield Faulty(f"message {number} has a weight and no prompt before it")
             continue
-        answer = text_of([{"role": message.get("role"), "content": message.get("content")}], f"message {number}")
-        yield EventDraft({**body_of(messages_of(before), answer, signal), **about(row)})
+        weighed = {name: value for name, value in message.items() if name != "weight"}
+        answer = answer_of([weighed], f"message {number}")
+        yield EventDraft({**body_of(with_tools(messages_of(before), row), answer, signal), **about(row)})
 
 
 PAIRS = RecordShape(
@@ -115,14 +117,14 @@ PAIRS = RecordShape(
     "OpenAI's preference pairs",
     _is_pair,
     _pair,
-    ABOUT | {"input", "preferred_output", "non_preferred_output"},
+    (ABOUT - {"tools"}) | {"input", "preferred_output", "non_preferred_output"},
 )
 STORED = RecordShape(
     "openai-completions",
     "OpenAI's stored completions, with their input",
     _is_stored,
     _stored,
-    frozenset({"id", "object", "choices", "model", "metadata", "input", "messages", *_SAMPLING}),
+    frozenset({"id", "object", "choices", "model", "metadata", "input", "messages", "tools", *_SAMPLING}),
 )
 WEIGHTED = RecordShape(
     "openai-weighted", "OpenAI's chats with a weight for each answer", _is_weighted, _weighted, ABOUT | {"messages"}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.shape import RecordShape
+from app.feedback.importing.texts import texts_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
@@ -59,8 +60,7 @@ def _span(row: Row, rules: Rules) -> Iterator[Draft]:  # noqa: ARG001
     if answer in (None, ""):
         raise SaysNothing("a span without an output holds no answer")
     body: Body = {
-        "prompt": traced_prompt(given),
-        "completion": traced_answer(answer),
+        **texts_of(traced_prompt(given), traced_answer(answer)),
         "metadata": {"source": "Phoenix"},
     }
     session = attributes.get("session.id", object_of(attributes.get("session")).get("id"))

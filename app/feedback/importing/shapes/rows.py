@@ -9,7 +9,7 @@ from app.feedback.importing.drafts import Body, EventDraft, Faulty, Row, SaysNot
 from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.texts import body_of, preference_of, prompt_of, require_row_complete, text_of
+from app.feedback.importing.texts import answer_of, body_of, preference_of, prompt_of, require_row_complete, text_of
 from app.feedback.importing.values import as_text, time_of
 
 #: The signal of an observed act. An act that did not happen is no signal: people read without copying.
@@ -22,7 +22,7 @@ _ACTS = {
 ABOUT = frozenset(
     {
         "id", "event_id", "completion_id", "conversation_id", "user_id", "timestamp", "source", "licence", "model",
-        "never_train", "comment",
+        "never_train", "comment", "tools",
     }
 )  # fmt: skip
 _FIELDS = ABOUT | {
@@ -85,7 +85,7 @@ def _rating(row: Row, rules: Rules) -> Body:  # noqa: ARG001 - the row has its o
 
 def _edit(row: Row, rules: Rules) -> Body:  # noqa: ARG001
     edited = text_of(row.get("edit"), "edit")
-    if edited == text_of(row.get("completion"), "completion"):
+    if edited == answer_of(row.get("completion"), "completion"):
         return _body(row, {"kind": "accept"})
     return _body(row, {"kind": "edit", "text": edited})
 
@@ -120,7 +120,7 @@ def strict_label(row: Row, name: str = "label") -> bool:
 
 
 def _body(row: Row, signal: Body) -> Body:
-    return body_of(prompt_of(row, system=row.get("system")), text_of(row.get("completion"), "completion"), signal)
+    return body_of(prompt_of(row, system=row.get("system")), answer_of(row.get("completion"), "completion"), signal)
 
 
 _KINDS: Mapping[str, Callable[[Row, Rules], Body]] = {

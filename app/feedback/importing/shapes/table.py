@@ -7,12 +7,14 @@ from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, 
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
+    answer_of,
     body_of,
     messages_of,
     preference_of,
     require_row_complete,
     text_of,
     with_system,
+    with_tools,
 )
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, time_of
@@ -21,6 +23,7 @@ from app.feedback.importing.values import as_text, time_of
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "question", "query", "input", "user_message", "request"),
     "system": ("system", "system_prompt"),
+    "tools": ("tools",),
     "completion": ("completion", "response", "answer", "output", "reply", "assistant_message", "generation"),
     "chosen": ("chosen", "preferred"),
     "rejected": ("rejected", "non_preferred"),
@@ -118,10 +121,9 @@ def _texts(field: Body) -> Body:
     own_id = None if field["completion_id"] is None else as_text(field["completion_id"], "completion_id")
     if own_id is not None and field["prompt"] is None and field["completion"] is None:
         return {"completion_id": own_id}
-    prompt = _prompt(field)
     answer = field["completion"]
-    text = traced_answer(answer, "completion") if isinstance(answer, dict) else text_of(answer, "completion")
-    body = body_of(prompt, text, {})
+    read = traced_answer(answer, "completion") if isinstance(answer, dict) else answer_of(answer, "completion")
+    body = body_of(_prompt(field), read, {})
     return body | ({} if own_id is None else {"completion_id": own_id})
 
 
@@ -130,8 +132,10 @@ def _prompt(field: Body) -> Any:
     if prompt is None:
         raise Faulty("prompt is missing")
     if isinstance(prompt, list) and all(isinstance(turn, dict) and "role" in turn for turn in prompt):
-        return with_system(field["system"], messages_of(prompt))
-    return with_system(field["system"], prompt if isinstance(prompt, str) else traced_prompt(prompt, "prompt"))
+        read: Any = messages_of(prompt)
+    else:
+        read = prompt if isinstance(prompt, str) else traced_prompt(prompt, "prompt")
+    return with_tools(with_system(field["system"], read), field)
 
 
 def _about(field: Body) -> Body:

@@ -7,7 +7,8 @@ from typing import Any
 from app.feedback.importing.drafts import Body, CompletionDraft, Draft, EventDraft, Faulty, Row, SaysNothing
 from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.traced_texts import traced_answer, traced_prompt
+from app.feedback.importing.texts import texts_of, with_tools
+from app.feedback.importing.traced_texts import traced_answer, traced_prompt, traced_text
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
 _SAMPLING = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "max_tokens")
@@ -22,10 +23,10 @@ def _inference(row: Row, rules: Rules) -> Iterator[Draft]:  # noqa: ARG001
     if isinstance(output, dict) and "raw" in output:  # of a function of type json
         output = output["raw"]
     parameters = object_of(row.get("inference_params"))
+    offered = {"tools": object_of(row.get("tool_params")).get("tools_available")}
     sampling = object_of(parameters.get("chat_completion"))
     body: Body = {
-        "prompt": traced_prompt(_json(row["input"])),
-        "completion": traced_answer(output),
+        **texts_of(with_tools(traced_prompt(_json(row["input"])), offered), traced_answer(output)),
         "metadata": {
             "source": "TensorZero",
             **{name: row[name] for name in ("function_name", "variant_name", "episode_id") if row.get(name)},
@@ -72,7 +73,7 @@ def _signal(name: str, value: Any, rules: Rules) -> Body:
     if name == "comment":
         return {"kind": "comment", "text": value}
     if name == "demonstration":
-        return {"kind": "edit", "text": traced_answer(_json(value), "the demonstration")}
+        return {"kind": "edit", "text": traced_text(_json(value), "the demonstration")}
     return rules.score(name, value)
 
 
@@ -101,6 +102,7 @@ INFERENCES = RecordShape(
             "input",
             "output",
             "inference_params",
+            "tool_params",
         }
     ),
 )

@@ -7,7 +7,7 @@ from app.feedback.importing.judgements import Rules
 from app.feedback.importing.shapes.events import comment_of
 from app.feedback.importing.shapes.rows import ABOUT, about, labelled
 from app.feedback.importing.shapes.shape import RecordShape
-from app.feedback.importing.texts import messages_of, preference_of, prompt_of, require_row_complete
+from app.feedback.importing.texts import messages_of, preference_of, prompt_of, require_row_complete, with_tools
 
 _FIELDS = ABOUT | {"prompt", "completion", "label", "chosen", "rejected", "system"}
 
@@ -32,7 +32,7 @@ def _pair(row: Row) -> Body:
     if "prompt" in row:
         # UltraFeedback repeats the prompt in front of both answers.
         if isinstance(row["prompt"], str) and all(_repeats(answer, row["prompt"]) for answer in (chosen, rejected)):
-            return preference_of([chosen[0]], chosen[1:], rejected[1:])
+            return preference_of(with_tools(messages_of(chosen[:1]), row), chosen[1:], rejected[1:])
         return preference_of(prompt_of(row, system=row.get("system")), chosen, rejected)
     if not isinstance(chosen, list) or not isinstance(rejected, list):
         raise Faulty("prompt is missing")
@@ -41,7 +41,7 @@ def _pair(row: Row) -> Body:
         shared += 1
     if shared == 0:
         raise Faulty("prompt is missing, and chosen and rejected share no first message")
-    return preference_of(messages_of(chosen[:shared]), chosen[shared:], rejected[shared:])
+    return preference_of(with_tools(messages_of(chosen[:shared]), row), chosen[shared:], rejected[shared:])
 
 
 def _repeats(answer: object, prompt: str) -> bool:
