@@ -33,6 +33,8 @@ from app.dashboard.vote_page import router as vote_page
 from app.database import Purpose
 from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
+from app.feedback.copying.api import LOG_PATH
+from app.feedback.copying.api import router as log_copies
 from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
@@ -46,6 +48,7 @@ from app.gateway.gateway import gateway
 from app.health import ReadinessProbe, health
 from app.labels.api import router as labels
 from app.labels.audits.api import router as audits
+from app.labels.listing.api import router as label_listing
 from app.labels.policies.api import router as label_policies
 from app.labels.previews.api import below_completion
 from app.labels.previews.api import router as previews
@@ -160,7 +163,9 @@ ROUTERS = (
     receipts,
     feedback,
     vote_links,
+    log_copies,
     labels,
+    label_listing,
     label_policies,
     previews,
     audits,
@@ -248,7 +253,7 @@ def create_app() -> FastAPI:
         await known_keys.require(authorization)
 
     api.add_middleware(
-        BodyGate, authenticate=authenticate, batches={BATCH_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
+        BodyGate, authenticate=authenticate, batches={BATCH_PATH, LOG_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
     )
     api.add_middleware(ErrorPages)
     # The last one added runs first: these operations bypass the two at the top.

@@ -12,6 +12,7 @@ import typer
 
 from app import settings
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
+from app.cli.import_export import import_export
 from app.cli.import_journal import ImportJournal, journal_path
 from app.cli.import_outcomes import ImportOutcome, count_faults, print_outcomes
 from app.cli.import_sending import DryRun, ItemBatch, Sender, sending
@@ -62,9 +63,12 @@ def import_files(
         Path | None, typer.Option(metavar="FILE", help="File for the numbers of rejected records, with reasons.")
     ] = None,
     restart: Annotated[bool, typer.Option(help="Send the files from their beginning after an interruption.")] = False,
+    with_settings: Annotated[
+        bool, typer.Option("--settings", help="Of an export: restore policy, gates, suites and other settings, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send files of feedback: events, rows of trainers, exports of other tools, tables.
+    """Send files of feedback (events, rows of trainers, exports of other tools, tables), or the folder of an export.
 
     The shape of each record is recognised by its content. Sending a file again stores nothing twice; a changed vote
     with a newer time replaces the older one. An interrupted import continues where it stopped.
@@ -74,6 +78,9 @@ def import_files(
     """
     from app.feedback import importing
 
+    paths = [Path(file) for file in files]
+    if import_export(paths, project, dry_run=dry_run, with_settings=with_settings, as_json=as_json):
+        return
     chosen = importing.choices(shape, columns, desirable, undesirable, scale)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         sources = [source for argument in files for source in importing.sources_of(argument, Path(folder))]

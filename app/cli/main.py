@@ -16,6 +16,7 @@ from app.cli.checkpoints import checkpoints
 from app.cli.comparisons import compare, comparisons, sweep
 from app.cli.demo import demo
 from app.cli.doctor import doctor
+from app.cli.export_project import export
 from app.cli.gates import gates
 from app.cli.gateway import gateway
 from app.cli.import_files import import_files
@@ -78,7 +79,8 @@ app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.command("operator-log", short_help="List who did what with which key.")(operator_log)
 app.add_typer(vote_links, name="vote-links")
-app.command("import", short_help="Send files of feedback.")(import_files)
+app.command("import", short_help="Send files of feedback, or an export.")(import_files)
+app.command(short_help="Write a project to a folder that import reads back.")(export)
 app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")
 app.add_typer(quarantine, name="quarantine")

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -127,6 +127,17 @@ def keep_months_ahead(session: Session) -> None:
         if store.make_month(session, month, _next(month)):
             log.info("the feedback log has a partition for %s now", f"{month:%Y-%m}")
         month = _next(month)
+
+
+def month_of(time: datetime) -> tuple[datetime, datetime]:
+    """Returns the first moments of the time's month in UTC, and of the next one."""
+    first = time.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return first, _next(first)
+
+
+def make_month(session: Session, start: datetime, end: datetime) -> bool:
+    """Creates the partition for a month unless it exists. The default partition must have no event of that month."""
+    return store.make_month(session, start, end)
 
 
 def _next(time: datetime) -> datetime:

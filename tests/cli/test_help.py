@@ -13,8 +13,8 @@ def test_the_overview_names_every_command_with_a_whole_sentence():
 
     assert done.code == 0
     commands = (
-        "up demo train doctor migrate import readiness ship rollback releases triggers projects keys runs checkpoints "
-        "snapshot receipt actors erasures policies quarantine audit leftovers suites gates serving "
+        "up demo train doctor migrate import export readiness ship rollback releases triggers projects keys runs "
+        "checkpoints snapshot receipt actors erasures policies quarantine audit leftovers suites gates serving "
         "compare sweep comparisons time-to-learn approval webhooks "
         "vote-links operator-log"
     )

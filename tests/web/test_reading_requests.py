@@ -96,6 +96,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
         "token": "none",
+        "kind": "events",
     }
     store_chats_and_edits()
     return ids

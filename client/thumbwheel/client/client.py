@@ -27,6 +27,7 @@ from thumbwheel.client.gates import Gates
 from thumbwheel.client.http import Http
 from thumbwheel.client.keys import Keys
 from thumbwheel.client.label_policies import LabelPolicies
+from thumbwheel.client.log_copies import LogCopies
 from thumbwheel.client.operator_log import OperatorLog
 from thumbwheel.client.projects import Projects
 from thumbwheel.client.quarantine import Quarantine
@@ -78,6 +79,7 @@ class Client:
         self._http = http
         self.events = Events(http)
         self.completions = Completions(http)
+        self.log = LogCopies(http)
         self.projects = Projects(http)
         self.keys = Keys(http)
         self.operator_log = OperatorLog(http)

@@ -64,6 +64,7 @@ from thumbwheel.wire.gates import (
     SuiteRule,
 )
 from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
+from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.operator_log import OperatorAction
 from thumbwheel.wire.policies import (
@@ -250,6 +251,9 @@ __all__ = [
     "CompletionReceipt",
     "CompletionText",
     "ContentPart",
+    "CopiedCompletion",
+    "CopiedEvent",
+    "CopyReceipt",
     "CreatedKey",
     "CurrentRelease",
     "DecisionWebhookData",
@@ -297,6 +301,8 @@ __all__ = [
     "LabelTerm",
     "LearnedRelease",
     "LivePeriod",
+    "LogEnd",
+    "LogKind",
     "Lora",
     "Message",
     "Metadata",

@@ -1,0 +1,46 @@
+"""Copies of a project's log: its rows as an export has them, and the outcome of storing them in another project."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from thumbwheel.wire.feedback import Completion, Event
+from thumbwheel.wire.values import MAX_INTEGER, Name, PastTime
+
+#: What the rows of a log are.
+LogKind = Literal["events", "completions"]
+
+POSITION = Field(ge=1, lt=MAX_INTEGER, description="place in the project's log")
+RECEIVED_AT = Field(description="the time at which the log that it comes from received it")
+
+
+class LogEnd(BaseModel):
+    """The end of a log: no row will appear at or below `watermark` later."""
+
+    watermark: int = Field(description="position of the newest event or registered completion; 0 for an empty log")
+    erasures: int = Field(description="number of erasures so far; at another number, what was read of the log is void")
+
+
+class CopiedEvent(Event):
+    """An event of another log, or of this one before it was lost."""
+
+    event_id: Name
+    position: int = POSITION
+    received_at: PastTime = RECEIVED_AT
+
+
+class CopiedCompletion(Completion):
+    """A registered completion of another log."""
+
+    completion_id: Name
+    position: int = POSITION
+    received_at: PastTime = RECEIVED_AT
+
+
+class CopyReceipt(BaseModel):
+    """The outcome of storing rows of another log."""
+
+    stored: int
+    replayed: int = Field(description="rows that the log had already, at the same positions")
+    erased: int = Field(description="events that stay away, as their actors were erased from the project")
+    watermark: int = Field(description="position of the newest event or registered completion")
