@@ -56,7 +56,7 @@ def show(
 @serving.command()
 def add(
     target: Name,
-    kind: Annotated[str, typer.Option(help="vllm, sglang, transformers or folder.")],
+    kind: Annotated[str, typer.Option(help="vllm, sglang, transformers, folder or webhook.")],
     publish_folder: Annotated[str, typer.Option(help="Folder that the workers write and the server reads.")],
     url: Annotated[str | None, typer.Option(help="Address of the server, such as http://127.0.0.1:8000.")] = None,
     settings: Settings = None,

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from thumbwheel.wire.serving import FolderSettings, LoraServerSettings, PublishingSettings, TargetSettings
+from thumbwheel.wire.serving import (
+    FolderSettings,
+    LoraServerSettings,
+    PublishingSettings,
+    TargetSettings,
+    WebhookTargetSettings,
+)
 
 ArtifactKind = Literal["base", "adapter", "merged", "weights"]
 #: Who gets a model: all actors but those of the canary, or a share of them.
@@ -92,7 +98,7 @@ def same_place(one: TargetSettings, other: TargetSettings) -> bool:
 
 
 def _loads_adapters(settings: TargetSettings) -> bool:
-    if isinstance(settings, FolderSettings):
+    if isinstance(settings, FolderSettings | WebhookTargetSettings):
         return settings.adapters == "as_they_are"
     return isinstance(settings, LoraServerSettings)
 

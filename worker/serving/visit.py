@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from thumbwheel.wire import ProbeResult
-from thumbwheel.wire.serving import ServerSettings
+from thumbwheel.wire.serving import RemoteSettings
 
 from app.database import now, transaction
 from app.errors import StaleLease, ThumbwheelError
@@ -234,7 +234,7 @@ class Visit:
 
     def _drain_seconds(self) -> float:
         settings = self.claimed.settings
-        return settings.drain_seconds if isinstance(settings, ServerSettings) else 0.0
+        return settings.drain_seconds if isinstance(settings, RemoteSettings) else 0.0
 
     def _pause(self) -> float:
         pauses = [_pause_of(sighting) for sighting in self._found.values() if sighting.state != "left_out"]

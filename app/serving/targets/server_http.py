@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
-from thumbwheel.wire.serving import ServerSettings
+from thumbwheel.wire.serving import RemoteSettings
 
 from app.errors import brief
 from app.serving.targets.target import TargetAway, TargetRefused
@@ -23,9 +23,9 @@ NOT_READY = frozenset({408, 425, 429, 502, 503, 504})
 
 
 class ServerHttp:
-    """Calls to one server. Raises `TargetAway` and `TargetRefused`."""
+    """Calls to one server; the path of its URL itself is "". Raises `TargetAway` and `TargetRefused`."""
 
-    def __init__(self, settings: ServerSettings, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, settings: RemoteSettings, environment: Mapping[str, str] = os.environ) -> None:
         self._url = settings.url
         self._key = ""
         if settings.key_env is not None:
@@ -60,7 +60,7 @@ class ServerHttp:
             lambda: self._requests.post(self._url + path, body, self._load_seconds),
             refused=lambda _: False,
         )
-        return response.status_code, self._safe(response.text)
+        return response.status_code, self.safe(response.text)
 
     def _answer(
         self,
@@ -68,31 +68,32 @@ class ServerHttp:
         send: Callable[[], httpx.Response],
         refused: Callable[[httpx.Response], bool] = lambda response: not response.is_success,
     ) -> httpx.Response:
+        what = path or "it"
         try:
             response = send()
         except AnswerTooLarge:
-            raise TargetRefused(f"{path} answered more than {MOST_ANSWER_BYTES // 2**20} MiB") from None
+            raise TargetRefused(f"{what} answered more than {MOST_ANSWER_BYTES // 2**20} MiB") from None
         except (httpx.TimeoutException, TimeoutError):
-            raise TargetAway(f"{path} did not answer in time") from None
+            raise TargetAway(f"{what} did not answer in time") from None
         except RequestsClosed:
             raise TargetAway("the requests were ended") from None
         except httpx.HTTPError as error:
-            raise TargetAway(f"{path} cannot be reached ({self._safe(str(error) or type(error).__name__)})") from None
+            raise TargetAway(f"{what} cannot be reached ({self.safe(str(error) or type(error).__name__)})") from None
         if response.status_code in NOT_READY:
-            raise TargetAway(f"{path} answered {response.status_code}: {self._safe(response.text)}")
+            raise TargetAway(f"{what} answered {response.status_code}: {self.safe(response.text)}")
         if response.is_redirect:
-            raise TargetRefused(f"{path} answered {response.status_code}, a redirect: set url to the server itself")
+            raise TargetRefused(f"{what} answered {response.status_code}, a redirect: set url to the server itself")
         if refused(response):
-            raise TargetRefused(f"{path} answered {response.status_code}: {self._safe(response.text)}")
+            raise TargetRefused(f"{what} answered {response.status_code}: {self.safe(response.text)}")
         return response
 
     def _document(self, path: str, response: httpx.Response) -> Any:
         try:
             return json.loads(response.content)
         except (ValueError, RecursionError):
-            raise TargetRefused(f"{path} answered no JSON: is this the address of the server?") from None
+            raise TargetRefused(f"{path or 'it'} answered no JSON: is this the address of the server?") from None
 
-    def _safe(self, text: str) -> str:
+    def safe(self, text: str) -> str:
         """Returns the beginning of a text of the server on one line, without our key."""
         line = " ".join(text.encode(errors="replace").decode().replace("\0", "").split())
         return brief(line.replace(self._key, "***") if self._key else line)

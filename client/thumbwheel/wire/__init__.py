@@ -179,6 +179,7 @@ from thumbwheel.wire.serving import (
     TargetSettings,
     TransformersSettings,
     VllmSettings,
+    WebhookTargetSettings,
 )
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
@@ -449,6 +450,7 @@ __all__ = [
     "WebhookEndpointWithSecret",
     "WebhookFormat",
     "WebhookPattern",
+    "WebhookTargetSettings",
     "WeightedApproval",
     "Writers",
     "WrittenRows",

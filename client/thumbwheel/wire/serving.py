@@ -11,7 +11,7 @@ from thumbwheel.wire.projects import Slug
 from thumbwheel.wire.releases import Release
 from thumbwheel.wire.values import Body, Name
 
-TargetKind = Literal["vllm", "sglang", "transformers", "folder"]
+TargetKind = Literal["vllm", "sglang", "transformers", "folder", "webhook"]
 TargetState = Literal["new", "loading", "serving", "failed", "away", "disabled"]
 CanaryState = Literal["new", "loading", "serving", "failed", "away", "left_out", "ending", "disabled"]
 ProbeVerdict = Literal["ok", "base_instead_of_adapter", "differs", "not_comparable"]
@@ -60,8 +60,8 @@ class PublishingSettings(Body):
     )
 
 
-class ServerSettings(PublishingSettings):
-    """A server that is reached over HTTP."""
+class RemoteSettings(PublishingSettings):
+    """A target that is reached over HTTP."""
 
     url: ServerUrl = Field(description="address of the server without /v1, for example http://10.0.0.7:8000")
     key_env: KeyVariable | None = Field(
@@ -75,6 +75,11 @@ class ServerSettings(PublishingSettings):
     load_seconds: float = Field(
         60, gt=0, le=3600, description="longest time that loading a model, or an answer to the probe, may take"
     )
+
+
+class ServerSettings(RemoteSettings):
+    """A server that answers requests in OpenAI's shape."""
+
     dtype: ServedPrecision | None = Field(
         None, description="precision in which the server computes; unset: the one in which the checkpoint was scored"
     )
@@ -128,7 +133,19 @@ class FolderSettings(PublishingSettings):
     )
 
 
-TargetSettings = Annotated[VllmSettings | SglangSettings | TransformersSettings | FolderSettings, Discriminator("kind")]
+class WebhookTargetSettings(RemoteSettings):
+    """An endpoint of yours at `url`, which is asked to serve a published folder and answers by which name."""
+
+    kind: Literal["webhook"]
+    adapters: Literal["merged", "as_they_are"] = Field(
+        "merged", description="merged: the folder holds whole models; as_they_are: an adapter's own two files"
+    )
+
+
+TargetSettings = Annotated[
+    VllmSettings | SglangSettings | TransformersSettings | FolderSettings | WebhookTargetSettings,
+    Discriminator("kind"),
+]
 
 
 class NewServingTarget(Body):

@@ -46,7 +46,10 @@ def fill_log(database: str) -> None:
     fill(database.replace("+psycopg", ""), DESK, EVENTS)
     store(DESK, OTHERS[:5])
     reasoned = {"role": "assistant", "content": "J.", "reasoning_content": "Because."}
-    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "I?"}]}], "tools": [{"type": "x"}]}
+    asked = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "I?"}]}],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    }
     register(DESK, "x5", {"prompt": asked, "completion": reasoned, "token_ids": [1, 2], "log_probs": [-0.1, -2.5]})
     store(DESK, OTHERS[5:])
     with transaction() as session:
