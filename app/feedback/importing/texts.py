@@ -190,7 +190,11 @@ def require_nothing_lost(message: Mapping[str, Any], name: str) -> None:
 
 
 def _as_chat(prompt: Any) -> Any:
-    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    if not isinstance(prompt["messages"] if isinstance(prompt, dict) and "messages" in prompt else prompt, list):
+        raise Faulty("the prompt is neither a text nor a list of messages")
+    return prompt
 
 
 def _says_something(answer: Any, name: str) -> bool:

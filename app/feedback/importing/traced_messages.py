@@ -1,5 +1,6 @@
 """Reads the messages that tracing tools record, each in the words of its library, as messages of the API. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ def traced_messages(message: Any, name: str) -> Iterator[Body]:
         message = {"role": message[0], "content": message[1]}
     if not isinstance(message, Mapping):
         raise Faulty(f"{name} is no message with a role and a content")
-    if "role" not in message and message.get("type") in PARTS:
+    if "role" not in message and kind_of(message) in PARTS:
         message = {"role": "assistant", "content": [message]}
     classes = message.get("id") if "kwargs" in message else None
     fields = next((message[key] for key in ("kwargs", "data") if isinstance(message.get(key), Mapping)), message)
@@ -41,8 +42,8 @@ def traced_messages(message: Any, name: str) -> Iterator[Body]:
     if not isinstance(content, list):
         yield _whole(role, content, fields, name)
         return
-    yield from (_result(part) for part in content if _kind(part) in _RESULTS)
-    rest = [part for part in content if _kind(part) not in _RESULTS]
+    yield from (_result(part) for part in content if kind_of(part) in _RESULTS)
+    rest = [part for part in content if kind_of(part) not in _RESULTS]
     if rest or not content:
         yield _whole(role, rest, fields, name)
 
@@ -50,8 +51,9 @@ def traced_messages(message: Any, name: str) -> Iterator[Body]:
 def _whole(role: Any, content: Any, fields: Mapping[str, Any], name: str) -> Body:
     read: Body = {"role": role}
     parts = content if isinstance(content, list) else []
-    calls = [*(fields.get("tool_calls") or ()), *(part for part in parts if _kind(part) in _CALLS)]
-    thoughts = [text for part in parts if _kind(part) in _THOUGHTS and (text := _thought(part))]
+    beside = fields.get("tool_calls")
+    calls = [*(beside if isinstance(beside, list) else ()), *(part for part in parts if kind_of(part) in _CALLS)]
+    thoughts = [text for part in parts if kind_of(part) in _THOUGHTS and (text := _thought(part))]
     if isinstance(content, list):
         content = _content(parts, name)
     if content is not None or not (calls or fields.get("refusal")):
@@ -70,7 +72,7 @@ def _whole(role: Any, content: Any, fields: Mapping[str, Any], name: str) -> Bod
 
 def _content(parts: list[Any], name: str) -> Any:
     """Returns the content that the parts are: the text of an only part, else all parts; none is None."""
-    kept = [_part(part, name) for part in parts if _kind(part) not in _CALLS | _THOUGHTS]
+    kept = [_part(part, name) for part in parts if kind_of(part) not in _CALLS | _THOUGHTS]
     if len(kept) == 1 and kept[0]["type"] == "text":
         return kept[0]["text"]
     return kept or None
@@ -81,18 +83,19 @@ def _part(part: Any, name: str) -> Body:
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         raise Faulty(f"{name} has a part that is neither a text nor an object")
-    kind = part.get("type")
+    kind = kind_of(part)
     text = next((part[key] for key in ("text", "content", "value", "refusal") if isinstance(part.get(key), str)), None)
     if text is not None and (kind is None or kind in TEXT_PARTS):
         return {"type": "text", "text": text}
-    if not isinstance(kind, str):
-        raise Faulty(f"{name} has a part without a type")
+    if kind is None or kind in TEXT_PARTS:
+        raise Faulty(f"{name} has a part without {'a type' if kind is None else 'its text'}")
     return dict(part)
 
 
 def _call(call: Any, name: str) -> Body:
     """Returns a tool call in the words of the API: OpenAI's, LangChain's `args`, Anthropic's `input`."""
-    function = call.get("function", call) if isinstance(call, Mapping) else {}
+    call = call if isinstance(call, Mapping) else {}
+    function = call["function"] if isinstance(call.get("function"), Mapping) else call
     title = _first(function, "name", "tool_name", "toolName")
     if not isinstance(title, str):
         raise Faulty(f"{name} has a tool call without the name of a function")
@@ -109,8 +112,10 @@ def _call(call: Any, name: str) -> Body:
 def _result(part: Mapping[str, Any]) -> Body:
     """Returns the result of a tool, a part of a message in some libraries, as a message of its own."""
     content = _first(part, "result", "response", "output", "content")
-    if isinstance(content, list):
+    if isinstance(content, list) and all(map(kind_of, content)):
         content = _content(content, "the result of a tool")
+    elif content is not None and not isinstance(content, str):
+        content = json.dumps(content, ensure_ascii=False)
     read: Body = {"role": "tool", "content": "" if content is None else content}
     identity = _first(part, "tool_use_id", "call_id", "tool_call_id", "toolCallId", "id")
     return read | ({"tool_call_id": identity} if isinstance(identity, str) else {})
@@ -123,8 +128,10 @@ def _thought(part: Mapping[str, Any]) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _kind(part: Any) -> Any:
-    return part.get("type") if isinstance(part, Mapping) else None
+def kind_of(part: Any) -> str | None:
+    """Returns the type of a part; None if it has none."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _first(value: Mapping[str, Any], *names: str) -> Any:

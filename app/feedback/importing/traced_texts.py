@@ -8,7 +8,7 @@ from thumbwheel.row_checks import lost_in_row
 
 from app.feedback.importing.drafts import Faulty
 from app.feedback.importing.texts import answer_of, text_of, with_system, with_tools
-from app.feedback.importing.traced_messages import PARTS, traced_messages
+from app.feedback.importing.traced_messages import PARTS, kind_of, traced_messages
 
 _PROMPTS = ("messages", "input", "question", "query", "prompt", "inputs", "user_input", "text")
 _ANSWERS = ("output", "answer", "response", "completion", "text", "content", "result", "outputs", "message", "raw")
@@ -55,7 +55,7 @@ def traced_answer(value: Any, name: str = "output", depth: int = _DEPTH) -> Any:
             return _answer({"role": "assistant", "content": [part for item in value for part in _parts_of(item)]}, name)
         if len(value) == 1:
             return traced_answer(value[0], name, depth - 1)
-        raise Faulty(f"{name} has {len(value)} messages: only one can be imported")
+        raise Faulty(f"{name} has {len(value)} items: only one message can be imported")
     if isinstance(value, Mapping) and depth:
         if "role" in value or "kwargs" in value:
             return _answer(value, name)
@@ -90,7 +90,7 @@ def _is_part(item: Any) -> bool:
     """Returns whether an item is a part of a message, or an item of OpenAI's responses."""
     if not isinstance(item, Mapping):
         return False
-    return (item.get("type") in PARTS and "role" not in item) or (
+    return (kind_of(item) in PARTS and "role" not in item) or (
         item.get("type") == "message" and item.get("role") == "assistant"
     )
 
@@ -120,7 +120,9 @@ def _decoded(value: Any) -> Any:
             return value
         first = decoded[0] if isinstance(decoded, list) and decoded else decoded
         if isinstance(first, dict) and (
-            first.keys() & {"role", "messages", "choices", "generations"} or first.get("type") in PARTS
+            first.keys() & {"role", "messages", "choices", "generations"}
+            or first.keys() == {"type", "text"}
+            or (isinstance(decoded, list) and kind_of(first) in PARTS)
         ):
             return decoded
     return value

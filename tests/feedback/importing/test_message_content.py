@@ -60,6 +60,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "openai-preference": {"input": {"messages": CHAT, "tools": [TOOL]}, "preferred_output": [ANSWER],
                           "non_preferred_output": [{"role": "assistant", "content": "No."}]},
     "openai-weighted": {"messages": [*CHAT, {**ANSWER, "weight": 1}], "tools": [TOOL]},
+    "halos": {"type": "binary_feedback", "prompt": CHAT, "output": [ANSWER], "label": 1, "tools": [TOOL]},
     "table": {"prompt": CHAT, "response": ANSWER, "feedback": "up", "tools": [TOOL]},
 }  # fmt: skip
 
@@ -211,7 +212,11 @@ def test_blocks_of_open_webui_become_calls_results_and_reasoning(tmp_path):
          "a turn that calls a tool is no JSON object with name and arguments"),
         ({"target_id": "i", "metric_name": "demonstration", "value": [{"type": "tool_call", **FUNCTION}]},
          "the demonstration has tool_calls: only a text"),
-        ({"id": "o", "traceId": "t", "input": "Hi", "output": [ASKED, ANSWER]}, "has 2 messages: only one"),
+        ({"id": "o", "traceId": "t", "input": [{"role": "user", "content": [{"type": "text"}]}], "output": "A"},
+         "message 0 of the input has a part without its text"),
+        ({"prompt": 1, "completion": "A", "label": True, "tools": [TOOL]}, "neither a text nor a list of messages"),
+        ({"messages": [None, {**ANSWER, "weight": 1}]}, "/prompt/0"),
+        ({"id": "o", "traceId": "t", "input": "Hi", "output": [ASKED, ANSWER]}, "has 2 items: only one message"),
     ],
 )  # fmt: skip
 def test_what_no_event_can_hold_is_rejected_with_the_reason(tmp_path, row, words):

@@ -89,7 +89,7 @@ def _weighted(row: Row, rules: Rules) -> Iterator[Draft]:
         if not isinstance(message, dict) or message.get("weight") is None:
             continue
         require_nothing_lost(message, f"message {number}")
-        before = [{name: turn[name] for name in turn if name != "weight"} for turn in messages[:number]]
+        before = [_unweighted(turn) for turn in messages[:number]]
         weight = message["weight"]
         if rules.have_words:
             signal = rules.thumbs(weight, "weight")
@@ -107,9 +107,12 @@ def _weighted(row: Row, rules: Rules) -> Iterator[Draft]:
         if not before:
             yield Faulty(f"message {number} has a weight and no prompt before it")
             continue
-        weighed = {name: value for name, value in message.items() if name != "weight"}
-        answer = answer_of([weighed], f"message {number}")
+        answer = answer_of([_unweighted(message)], f"message {number}")
         yield EventDraft({**body_of(with_tools(messages_of(before), row), answer, signal), **about(row)})
+
+
+def _unweighted(turn: Any) -> Any:
+    return {name: value for name, value in turn.items() if name != "weight"} if isinstance(turn, dict) else turn
 
 
 PAIRS = RecordShape(

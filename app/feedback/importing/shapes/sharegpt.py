@@ -49,7 +49,7 @@ def _message(turn: Any) -> dict[str, Any]:
     if not isinstance(turn, dict) or "from" not in turn:
         raise Faulty("a turn of the conversation has no `from` and `value`")
     sender = turn["from"]
-    if sender not in _SENDERS:
+    if not isinstance(sender, str) or sender not in _SENDERS:
         raise Faulty(f"a turn from {sender!r} is not by a known role: it must be one of {', '.join(sorted(_SENDERS))}")
     return {"role": sender, "content": turn.get("value")}
 
