@@ -12,6 +12,7 @@ from thumbwheel import Unreachable, wire
 
 from app.cli.import_sending import BatchAnswers, Sender
 from tests.cli.conftest import on_a_screen
+from tests.feedback.importing.test_message_content import ANSWER, PROMPT, ROWS, TRACES
 from tests.services.bucket import BUCKET, bucket, bucket_server
 
 LINES = [
@@ -268,3 +269,16 @@ def test_objects_on_s3_are_imported_one_after_the_other(cli, tmp_path, monkeypat
     assert one.document[0]["stored"] == 1
     assert [(outcome["stored"], outcome["replayed"]) for outcome in all_of_them.document] == [(0, 1), (1, 0)]
     assert "has no files" in nothing
+
+
+def test_tools_calls_and_reasoning_are_shown_and_stored_once(cli, client, tmp_path):
+    file = written(tmp_path / "rows.jsonl", [ROWS["trl"], TRACES["tensorzero"]])
+
+    shown = on_a_screen(cli, "import", "--dry-run", file)
+    [first], [second] = cli("import", file).document, cli("import", file).document
+
+    assert "[reasoning]" in shown
+    assert (first["stored"], first["registered"], first["not_trained"]) == (1, 1, {})
+    assert (second["stored"], second["registered"], second["replayed"]) == (0, 0, 2)
+    [event] = client.events.list()
+    assert (event.prompt, event.completion) == (PROMPT, ANSWER)
