@@ -13,7 +13,7 @@ from app.serving.targets.sglang import SglangServer
 from app.serving.targets.target import ServingClient
 from app.serving.targets.transformers_serve import TransformersServer
 from app.serving.targets.vllm import VllmServer
-from app.serving.targets.webhook import WebhookTarget
+from app.serving.targets.webhook import WebhookServer
 
 
 def connect(settings: TargetSettings, project: str, target: str) -> ServingClient:
@@ -25,5 +25,5 @@ def connect(settings: TargetSettings, project: str, target: str) -> ServingClien
     if isinstance(settings, TransformersSettings):
         return TransformersServer(settings)
     if isinstance(settings, WebhookTargetSettings):
-        return WebhookTarget(settings, project, target)
+        return WebhookServer(settings, project, target)
     return FolderTarget(settings, project, target)

@@ -21,7 +21,7 @@ from app.serving.targets.target import ServerReadings, TargetAway, TargetRefused
 LONGEST_NAME = 500
 
 
-class WebhookTarget:
+class WebhookServer:
     def __init__(
         self,
         settings: WebhookTargetSettings,

@@ -36,7 +36,7 @@ class Deployer:
 def deployer() -> Iterator[Deployer]:
     own = Deployer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class DeployerHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             own.keys.add(self.headers["authorization"])
             status, answer = own.answered(json.loads(self.rfile.read(int(self.headers["content-length"]))))
@@ -49,7 +49,7 @@ def deployer() -> Iterator[Deployer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), DeployerHandler)
     own.url = f"http://127.0.0.1:{server.server_port}/deploy"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
