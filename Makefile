@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -38,6 +38,9 @@ study-edits: venv ## what it gives to punish only what an edit changed, on post-
 
 bench-ingest: venv ## events a second, single and in batches, against an endpoint that stores nothing, an ORM and COPY; QUICK=1 takes three minutes
 	@$(PYTHON_VENV) -m benchmarks.ingest $(if $(QUICK),--quick) $(ARGS)
+
+bench-import: venv ## the rate and the memory of an import of 1 GB, against the batch endpoint; ARGS="--megabytes 100" takes a minute
+	@$(PYTHON_VENV) -m benchmarks.imports $(ARGS)
 
 bench-labels: venv ## the cost of labels of a million events, against reading the events; QUICK=1 takes fewer events
 	@$(PYTHON_VENV) -m benchmarks.labels $(if $(QUICK),--quick) $(ARGS)

@@ -15,3 +15,23 @@ def progress_bar(verb: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(verb, total=total)
         yield lambda items: bar.advance(task, items)
+
+
+@contextmanager
+def transfer_bar(verb: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar of bytes with their rate and the remaining time, and yields a function that advances it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    stderr = Console(stderr=True)
+    columns = (TextColumn(verb), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(verb, total=total)
+        yield lambda size: bar.advance(task, size)

@@ -1,12 +1,30 @@
-"""Imports files of feedback as events.
+"""Imports files of feedback as events and completions.
+
+files ─sources─▶ bytes ─containers─▶ records ─shapes─▶ drafts ─conversion─▶ items
 
 for item in importing.read(path):
     match item:
-        case importing.Imported(line, event): …   send it
-        case importing.Rejected(line, reason): …  broken: report it
-        case importing.Silent(line, reason): …    valid, but without a judgement: count it
+        case importing.Imported(line, event): …                    send it
+        case importing.Registered(line, completion_id, body): …    register it
+        case importing.Rejected(line, reason): …                   broken: report it
+        case importing.Silent(line, reason): …                     valid, but without a judgement: count it
 """
 
-from app.feedback.importing.lines import Imported, Rejected, Silent, read
+from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
+from app.feedback.importing.reading import ImportChoices, SourceReading, choices, read, read_source
+from app.feedback.importing.sources import Source, sources_of
 
-__all__ = ["Imported", "Rejected", "Silent", "read"]
+__all__ = [
+    "ImportChoices",
+    "Imported",
+    "Item",
+    "Registered",
+    "Rejected",
+    "Silent",
+    "Source",
+    "SourceReading",
+    "choices",
+    "read",
+    "read_source",
+    "sources_of",
+]

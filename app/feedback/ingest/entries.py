@@ -46,7 +46,7 @@ def quick_entry(project: str, body: bytes) -> IngestEntry | None:
     row: append.EventRow = (
         project, event.event_id, event.completion_id, event.actor, msgspec_reader.json_text(event.signal), text,
         messages, event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
-        msgspec_reader.json_text(event.metadata), event.never_train, None, None,
+        msgspec_reader.json_text(event.metadata), event.never_train, event.origin, None,
     )  # fmt: skip
     return IngestEntry(row, body)
 

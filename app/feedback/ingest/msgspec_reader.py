@@ -57,6 +57,7 @@ class Event(Struct, forbid_unknown_fields=True):
     conversation_id: Name | None = None
     metadata: dict[str, Value] = {}
     never_train: bool = False
+    origin: Literal["import"] | None = None
 
 
 _DECODER = msgspec.json.Decoder(Event)

@@ -26,8 +26,9 @@ class Events:
         items: list[wire.BatchItem] = []
         for batch in _batches(events):
             answer = self._http.send("POST", "/v1/feedback/batch", lines=batch, safe=True)
-            receipt = wire.BatchReceipt.model_validate(answer.json())
-            items += [item.model_copy(update={"index": item.index + len(items)}) for item in receipt.items]
+            receipt = wire.BatchReceipt.model_validate_json(answer.content)
+            first = len(items)
+            items += receipt.items if first == 0 else [_after(item, first) for item in receipt.items]
             stored, replayed = stored + receipt.stored, replayed + receipt.replayed
             rejected += receipt.rejected
         return wire.BatchReceipt(stored=stored, replayed=replayed, rejected=rejected, items=items)
@@ -39,6 +40,10 @@ class Events:
     def receipt(self, event_id: str) -> wire.Receipt:
         """Returns the label that resulted from an event, and the snapshots, runs and checkpoints that rest on it."""
         return self._http.get(wire.Receipt, f"/v1/feedback/{quote(event_id, safe='')}/receipt")
+
+
+def _after(item: wire.BatchItem, first: int) -> wire.BatchItem:
+    return item.model_copy(update={"index": item.index + first})
 
 
 def _with_id(event: wire.Event) -> wire.Event:

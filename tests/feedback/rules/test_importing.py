@@ -160,6 +160,12 @@ def test_the_conversation_is_kept(tmp_path, sent, stored):
     assert one(tmp_path, signal).event.conversation_id == stored
 
 
+def test_the_id_of_the_completion_is_kept(tmp_path):
+    labelled = {"prompt": "Hi", "completion": "Yes?", "label": True, "completion_id": "msg-7"}
+
+    assert one(tmp_path, labelled).event.completion_id == "msg-7"
+
+
 def test_a_conversation_that_is_no_id_is_rejected_with_its_name(tmp_path):
     row = {"prompt": "Hi", "completion": "Yes?", "label": True, "conversation_id": 1.5}
 

@@ -6,8 +6,9 @@ import pytest
 
 from app.errors import Invalid
 from app.feedback import importing
-from app.feedback.importing import Imported, Rejected
+from app.feedback.importing import Imported, Rejected, Silent
 
+ASSISTANT = [{"role": "assistant", "content": "Yes."}]
 GOOD = {"prompt": "Hi", "completion": "Yes.", "label": True}
 
 
@@ -26,10 +27,9 @@ def read(tmp_path, content):
             (json.dumps(GOOD).encode(name), "not UTF-8")
             for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le")
         ),
-        (b"prompt,completion,label\na,b,true\n", "CSV"),
-        (json.dumps([GOOD], indent=1).encode(), "JSON document"),
-        (json.dumps([GOOD]).encode(), "JSON document"),
         (b"PAR1....", "parquet"),
+        (b"BZh9", "bzip2"),
+        (b"A sentence\nand another one.", "plain text"),
         (b"", "empty"),
         (b" \n\n", "empty"),
         (b"<html></html>", "HTML"),
@@ -105,23 +105,32 @@ def test_a_comment_beside_a_rating_is_an_event_with_the_same_id_at_each_import(t
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    "row",
     [
-        ({"traceId": "t", "name": "stars", "value": 1}, "an export of Langfuse"),
-        ({"input": {"messages": []}, "preferred_output": [], "non_preferred_output": []}, "an export of OpenAI"),
-        ({"messages": []}, "a conversation without a judgement, as OpenAI, ms-swift, axolotl and others"),
-        ({"messages": [], "weight": 1}, "a conversation without a judgement, as OpenAI, ms-swift, axolotl and others"),
-        ({"messages": [], "label": True}, "a conversation with a label, as ms-swift and LLaMA-Factory read it: write"),
-        ({"messages": [], "rejected_response": "No."}, "a conversation with a rejected answer, as ms-swift"),
-        ({"conversations": []}, "an export of ShareGPT"),
-        ({"text": "Hi"}, "has no known shape: needs prompt"),
+        {"messages": [{"role": "user", "content": "Hi"}, *ASSISTANT]},
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes."}]},
+        {"instruction": "Greet", "input": "", "output": "Hi"},
     ],
-)  # fmt: skip
-def test_what_a_row_of_an_unknown_shape_looks_like_is_said_as_far_as_it_can_be_known(tmp_path, row, words):
+)
+def test_a_conversation_without_a_judgement_says_nothing(tmp_path, row):
     [item] = read(tmp_path, [row])
 
-    assert isinstance(item, Rejected)
-    assert words in item.reason
+    assert isinstance(item, Silent)
+    assert "has no judgement" in item.reason
+
+
+def test_a_file_of_an_unknown_shape_is_refused_with_its_fields_and_both_remedies(tmp_path):
+    with pytest.raises(Invalid, match="no known shape") as refusal:
+        read(tmp_path, [{"text": "Hi", "mood": "good"}])
+
+    for words in ("the fields text, mood", "--map prompt=COLUMN", "--as: thumbwheel, rows"):
+        assert words in refusal.value.message
+
+
+def test_a_row_of_an_unknown_shape_among_others_is_rejected_alone(tmp_path):
+    items = read(tmp_path, [GOOD, {"text": "Hi"}])
+
+    assert [type(item) for item in items] == [Imported, Rejected]
 
 
 LONG = {**GOOD, "completion": "Yes. " * 1000}
@@ -129,32 +138,47 @@ BODY = {"completion_id": "c", "actor": "a", "signal": {"kind": "thumbs", "value"
 
 
 @pytest.mark.parametrize(
-    ("document", "remedy"),
+    "document",
     [
-        (json.dumps([LONG] * 300), "jq -c '.[]' FILE > NEW"),
-        (json.dumps([LONG] * 300, indent=1), "jq -c '.[]' FILE > NEW"),
-        (" [ " + json.dumps(LONG) + " ]", "jq -c '.[]' FILE > NEW"),
-        ("[1,\n 2]", "jq -c '.[]' FILE > NEW"),
-        (json.dumps(GOOD, indent=1), "jq -c . FILE > NEW"),
-        ('{"prompt": "Hi",\n "completion": "Yes.", "label": true}', "jq -c . FILE > NEW"),
-        (json.dumps({"events": [BODY] * 3}, indent=1), "jq -c . FILE > NEW"),
-        ('{"events": [\n' + json.dumps(BODY) + "\n]}", "jq -c '.events[]' FILE > NEW"),
+        json.dumps([LONG] * 300),
+        json.dumps([LONG] * 300, indent=1),
+        " [ " + json.dumps(LONG) + " ]",
+        json.dumps(GOOD, indent=1),
+        '{"prompt": "Hi",\n "completion": "Yes.", "label": true}',
+        json.dumps({"events": [BODY] * 3}, indent=1),
+        '{"events": [\n' + json.dumps(BODY) + "\n]}",
+        json.dumps(GOOD, indent=1) + "\n" + json.dumps(GOOD, indent=1),
     ],
 )
-def test_one_json_document_is_refused_with_the_command_that_converts_it(tmp_path, document, remedy):
-    with pytest.raises(Invalid, match="is one JSON document, not JSON lines") as refusal:
-        read(tmp_path, document.encode())
+def test_one_json_document_goes_in_item_by_item(tmp_path, document):
+    items = read(tmp_path, b"\xef\xbb\xbf" + document.encode())
 
-    assert remedy in refusal.value.message
+    assert {type(item) for item in items} == {Imported}
+    assert [item.line for item in items] == list(range(1, len(items) + 1))
+
+
+@pytest.mark.parametrize("end", ["", "]x", ', {"prompt": NaN}]'])
+def test_a_broken_document_gives_the_items_before_the_fault(tmp_path, end):
+    items = read(tmp_path, ("[" + ",".join([json.dumps(GOOD)] * 3) + end).encode())
+
+    assert [type(item) for item in items] == [Imported, Imported, Imported, Rejected]
+    assert items[-1].line == 4
+
+
+def test_the_arrays_of_a_record_are_not_taken_for_records(tmp_path):
+    task = {"id": 1, "annotations": [{"result": []}], "data": {"prompt": "Hi", "response": "Yes."}}
+
+    [item] = read(tmp_path, json.dumps(task, indent=1).encode())
+
+    assert isinstance(item, Silent)
 
 
 @pytest.mark.parametrize("name", ["events", "items"])
-def test_a_batch_of_over_a_mebibyte_in_one_line_is_rejected_with_the_command_that_converts_it(tmp_path, name):
-    [item] = read(tmp_path, [{name: [BODY] * 20_000}])
+def test_a_batch_of_over_a_mebibyte_in_one_line_is_read_item_by_item(tmp_path, name):
+    items = read(tmp_path, [{name: [BODY] * 20_000}])
 
-    assert item == Rejected(
-        1, f"has over 1,048,576 bytes: write its {name} one per line, for example with `jq -c '.{name}[]' FILE > NEW`"
-    )
+    assert len(items) == 20_000
+    assert items[-1].line == 20_000
 
 
 @pytest.mark.parametrize("first", ["{nonsense", "[1, 2]", '{"prompt": "a', "{" * 100_000])
@@ -165,7 +189,7 @@ def test_a_broken_first_line_is_rejected_alone(tmp_path, first):
 
 
 def test_a_directory_is_refused_with_the_remedy(tmp_path):
-    with pytest.raises(Invalid, match="is a directory: name its files"):
+    with pytest.raises(Invalid, match="is a folder: name its files"):
         list(importing.read(tmp_path))
 
 

@@ -91,6 +91,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         "conversation_id": TEXT,
         "metadata": OBJECT,
         "never_train": st.booleans(),
+        "origin": st.just("import"),
     }
     return event | {name: draw(value) for name, value in optional.items() if draw(st.booleans())}
 
