@@ -149,6 +149,7 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
         (zipped({"a": lines()})[:-30], "Cannot read"),
         (parquet()[:-20], "Cannot read"),
     ],
+    ids=["Excel workbook", "empty archive", "cut archive", "cut parquet file"],
 )
 def test_an_archive_that_is_damaged_or_no_archive_of_records_is_named(tmp_path, content, words):
     path = tmp_path / "file"
