@@ -107,6 +107,7 @@ def test_a_row_of_a_table_is_numbered_by_the_line_on_which_it_begins(tmp_path):
         (b"a,\xe9,up\n", "is not UTF-8"),
         (b"a," + b"x" * 2_000_000 + b",up\n", "over 1,048,576 characters"),
     ],
+    ids=["open quote", "Latin-1", "long field"],
 )
 def test_a_table_that_cannot_be_read_on_ends_with_the_reason(tmp_path, tail, words):
     path = tmp_path / "rows.csv"
