@@ -1,9 +1,9 @@
-"""The API behind a real socket, in a thread of this process."""
+"""The API, or another application, behind a real socket in a thread of this process."""
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -26,9 +26,27 @@ def served(port: int | None = None) -> Iterator[str]:
 
     port  None takes a free port
     """
+    with in_a_thread(_api, port, _end_streams) as url:
+        yield url
+
+
+def _end_streams() -> None:
+    """Does what the API does at a signal, which a thread does not receive."""
+    _api().state.streams.stop()
+
+
+@contextmanager
+def in_a_thread(
+    application: Callable[[], FastAPI], port: int | None = None, stop: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """Serves an application in a thread of this process until the block ends and yields its URL.
+
+    port  None takes a free port
+    stop  ends what keeps requests open
+    """
     port = port or services.free_port()
     before = logging.root.handlers[:]
-    server = api_server.served(_api, settings.current(), host="127.0.0.1", port=port, configure_logs=False)
+    server = api_server.served(application, settings.current(), host="127.0.0.1", port=port, configure_logs=False)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -39,6 +57,6 @@ def served(port: int | None = None) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        _api().state.streams.stop()  # a thread receives no signal
+        stop()
         thread.join()
-        logging.root.handlers[:] = before  # the API's own writes to a stderr that ends with the test
+        logging.root.handlers[:] = before  # the application's own writes to a stderr that ends with the test

@@ -1,11 +1,9 @@
 """A project with serving targets, and a gateway behind a real socket."""
 
 import json
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,8 +13,6 @@ import pytest
 from openai import OpenAI
 from thumbwheel import wire
 
-from app import server as api_server
-from app import services, settings
 from app.access import service as access
 from app.checkpoints import service as checkpoints
 from app.database import new_id, transaction
@@ -25,6 +21,7 @@ from app.releases import service as releases
 from app.serving import service as serving
 from tests.desk import DESK, execute, make_project
 from tests.gateway.openai_server import ModelServer, model_server
+from tests.served import in_a_thread
 
 #: What a worker writes of a target that serves a checkpoint.
 SEEN = {"kind": "adapter", "digest": "d", "name": "n", "folder": "/f", "path": "/f"}
@@ -127,26 +124,6 @@ def see(name: str, checkpoint_id: UUID, state: str = "serving") -> None:
     )  # fmt: skip
 
 
-@contextmanager
-def served_gateway() -> Iterator[str]:
-    """Serves the gateway in a thread of this process and yields its URL."""
-    port = services.free_port()
-    before = logging.root.handlers[:]
-    server = api_server.served(create_gateway, settings.current(), host="127.0.0.1", port=port, configure_logs=False)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert server.started
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        logging.root.handlers[:] = before
-
-
 @pytest.fixture
 def serve(database: str) -> Iterator[Callable[..., Served]]:
     """A function: `serve("a", "b")` serves the live checkpoint of a project by two servers behind a gateway."""
@@ -158,7 +135,7 @@ def serve(database: str) -> Iterator[Callable[..., Served]]:
             for name in names:
                 ready.servers[name] = stack.enter_context(model_server(**how))
                 add_target(name, ready.servers[name].url, ready.live, kind=kind)
-            ready.url = stack.enter_context(served_gateway())
+            ready.url = stack.enter_context(in_a_thread(create_gateway))
             return ready
 
         yield start

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from app import services
+from app.gateway.main import create_gateway
 from tests.desk import DESK, make_project
-from tests.gateway.conftest import Served, add_target, live, make_key, see, served_gateway
+from tests.gateway.conftest import Served, add_target, live, make_key, see
+from tests.served import in_a_thread
 
 pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("transformers serve")]
 
@@ -68,7 +70,7 @@ def test_vllm_gives_a_token_id_and_a_log_prob_for_each_token(database, vllm, pat
     see("gpu", live())
     what = {"messages": [{"role": "user", "content": "1 refund:"}]} if "chat" in path else {"prompt": "1 refund:"}
 
-    with served_gateway() as url:
+    with in_a_thread(create_gateway) as url:
         served = Served(url, make_key("gateway:use"), live(), stack=None)
         body = {"model": DESK, **what, "max_tokens": 8, "temperature": 1, "seed": 3, "stream": stream}
         headers = {"Authorization": f"Bearer {served.key}"}

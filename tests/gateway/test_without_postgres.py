@@ -17,9 +17,11 @@ import pytest
 from app import services, settings
 from app.cli.main import app as cli
 from app.database import Purpose, engine, forget_connections
+from app.gateway.main import create_gateway
 from tests.desk import DESK, make_project
-from tests.gateway.conftest import Served, add_target, live, make_key, served_gateway
+from tests.gateway.conftest import Served, add_target, live, make_key
 from tests.gateway.openai_server import model_server
+from tests.served import in_a_thread
 
 
 class Way:
@@ -89,7 +91,7 @@ def way(database: str) -> Iterator[Way]:
 
 def test_answers_flow_while_postgres_is_away_and_are_registered_when_it_is_back(way):
     make_project()
-    with model_server() as server, served_gateway() as url:
+    with model_server() as server, in_a_thread(create_gateway) as url:
         add_target("gpu", server.url, live())
         key = make_key("gateway:use")
         served = Served(url, key, live(), stack=None)
