@@ -18,7 +18,8 @@ from app.projects.project_of_request import Scoped, project_of
 
 #: Age in seconds after which an entry is looked up again in the background.
 REFRESH_SECONDS = 0.5
-#: Age in seconds at which an entry expires: a revoked key may send feedback for this long if its process is not told.
+#: Age in seconds at which an entry expires: a revoked key may send feedback for this long if its process does not hear
+#: of it.
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
 
