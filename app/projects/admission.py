@@ -22,6 +22,8 @@ REFRESH_SECONDS = 0.5
 #: of it.
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
+#: Longer headers and query strings are not remembered: anybody who has a browser key could fill the memory with them.
+MOST_BYTES = 2000
 
 RequestKey = tuple[bytes, bytes]
 
@@ -105,6 +107,8 @@ class Admission:
         del self._look_ups[request]
         if failed:
             self._remembered.pop(request, None)
+            return
+        if sum(map(len, request)) > MOST_BYTES:
             return
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
