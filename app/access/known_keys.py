@@ -36,6 +36,8 @@ class KnownKeys:
         await self._lane.run(lambda session: caller_of(session, secret))
         if changes != self._changes:  # it may have been looked up before the change
             return
+        if len(authorization) > MOST_CHARACTERS:  # with spaces: it would fill the memory
+            return
         if len(self._until) >= MOST_REMEMBERED:
             self._until.clear()
         self._until[authorization] = time.monotonic() + REMEMBERED_SECONDS

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 #: The longest time that a request waits for Redis.
 ANSWER_SECONDS = 0.25
-#: After a failure, Redis is asked again only after this time, so that requests do not wait for a server that is away.
+#: After a failure, Redis is tried again only after this time, so that requests do not wait for a server that is away.
 REST_SECONDS = 1.0
 #: Requests that share one call.
 MOST_REQUESTS = 200

@@ -26,8 +26,8 @@ class Counters:
             ["project", "reason"], registry=registry,
         )  # fmt: skip
         self._fallbacks = Counter(
-            "thumbwheel_gateway_target_failures", "Requests that a target failed before its first byte", ["target"],
-            registry=registry,
+            "thumbwheel_gateway_target_failures", "Requests that a target failed before its first byte",
+            ["project", "target"], registry=registry,
         )  # fmt: skip
         self._ended = Counter(
             "thumbwheel_gateway_cut", "Answers that ended before their end", ["project", "reason"], registry=registry
@@ -44,7 +44,7 @@ class Counters:
         self.unregistered_by_project: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
-        """Adds a figure that is read when it is asked for."""
+        """Adds a figure that is read with each scrape."""
         Gauge(f"thumbwheel_gateway_{name}", description, registry=self.registry).set_function(value)
 
     def request(self, project: str, status: int) -> None:
@@ -58,8 +58,8 @@ class Counters:
         self._unregistered.labels(project, reason).inc()
         self.unregistered_by_project[project][reason] += 1
 
-    def target_failed(self, target: str) -> None:
-        self._fallbacks.labels(target).inc()
+    def target_failed(self, project: str, target: str) -> None:
+        self._fallbacks.labels(project, target).inc()
 
     def cut(self, project: str, reason: str) -> None:
         self._ended.labels(project, reason).inc()

@@ -24,7 +24,7 @@ from app.gateway.written import WrittenCompletion, size_of
 
 log = logging.getLogger(__name__)
 
-#: Targets that are asked for one request; each may take the whole time for its first byte.
+#: Targets that are tried for one request; each may take the whole time for its first byte.
 MOST_ATTEMPTS = 3
 #: No proxy may collect the events of a stream.
 STREAM_HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -153,11 +153,11 @@ class Exchange:
                 answer = await self._upstream.send(route, self._request.path, body, streamed=self._request.stream)
             except TargetFailed as error:
                 reason = f"target {route.target}: {error}"
-                self._counters.target_failed(route.target)
-                if self._rests.failed(route.url, reason):
+                self._counters.target_failed(self._routes.project, route.target)
+                if self._rests.failed(route.endpoint, str(error)):  # without the name: projects may share it
                     log.warning("project %s, %s", self._routes.project, reason)
                 continue
-            self._rests.answered(route.url)
+            self._rests.answered(route.endpoint)
             self._route = route
             self._counters.first_byte(self._routes.project, time.monotonic() - self._began)
             return answer
@@ -166,7 +166,7 @@ class Exchange:
         )
 
     def _rests_now(self, route: Route) -> bool:
-        return self._rests.rests(route.url)
+        return self._rests.rests(route.endpoint)
 
     def _no_target(self) -> str:
         if self._routes.keyless:

@@ -12,7 +12,7 @@ def by_project(
 ) -> dict[str, dict[str, Any]]:
     """Returns the figures of each project, or those of the project `only`.
 
-    resting  why each resting server rests, by its address
+    resting  why each endpoint rests that does
     """
     names = {*routes, *counters.registered_by_project, *counters.unregistered_by_project}
     return {
@@ -33,8 +33,8 @@ def _targets(routes: ProjectRoutes, resting: Mapping[Hashable, str]) -> dict[str
         "targets_with_another_checkpoint": [route.target for route in routes.before],
         "targets_without_key": list(routes.keyless),
         "resting": {
-            route.target: resting[route.url]
+            route.target: resting[route.endpoint]
             for route in (*routes.live, *canary, *routes.before)
-            if route.url in resting
+            if route.endpoint in resting
         },
     }

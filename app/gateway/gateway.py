@@ -9,13 +9,13 @@ once its key and project are known, and answers flow while Postgres is away.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
 
 from app.access import keys
@@ -25,7 +25,7 @@ from app.database import new_id
 from app.errors import Forbidden, Invalid, NotFound, ThumbwheelError, TooLarge, Unavailable
 from app.feedback.ingest.group_commit import Intake
 from app.gateway import requests
-from app.gateway.callers import callers, check_all
+from app.gateway.callers import callers, check_all, secret_of
 from app.gateway.counters import Counters
 from app.gateway.exchange import Exchange
 from app.gateway.figures import by_project
@@ -33,7 +33,6 @@ from app.gateway.openai_errors import OpenAIError, of_refusal, openai_error
 from app.gateway.registrations import Registrations
 from app.gateway.requests import CHAT_PATH, TEXT_PATH, OpenAIRequest
 from app.gateway.rests import Rests
-from app.gateway.routes import ProjectRoutes
 from app.gateway.table import read_all, routing_table
 from app.gateway.upstream import Upstream
 from app.projects import service as projects
@@ -46,17 +45,15 @@ log = logging.getLogger(__name__)
 MODELS_PATH, FIGURES_PATH, METRICS_PATH = "/v1/models", "/v1/gateway", "/metrics"
 USE: Final = "gateway:use"
 REFRESH_SECONDS = 1.0
+#: Facts that one transaction of the background reads.
+KEYS_AT_ONCE, PROJECTS_AT_ONCE = 100, 10
 #: Values in the JSON of a request: a prompt may be a list of token ids.
 MOST_VALUES = 300_000
 UNEXPECTED = "Something unexpected happened; the gateway's log has the details."
 PREFIXES = {CHAT_PATH: "chatcmpl-", TEXT_PATH: "cmpl-"}
 
 
-class _Facts(NamedTuple):
-    """The facts that one transaction of the background reads."""
-
-    callers: dict[bytes, Caller | None]
-    routes: dict[str, ProjectRoutes | None]
+Key = TypeVar("Key")
 
 
 class Gateway:
@@ -103,19 +100,21 @@ class Gateway:
         """Reads keys and routes that are in use again, about every second, until it is cancelled."""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            authorizations, names = self._callers.in_use(), self._table.in_use()
             try:
-                facts = await self._lane.run(
-                    lambda session, keys=authorizations, names=names: _facts(session, keys, names)  # type: ignore[misc]
-                )
+                await self._read_again()
             except Unavailable:
                 self._callers.away = self._table.away = True
-                continue
             except Exception:
                 log.exception("the routes of the gateway cannot be read: the last ones hold")
-                continue
-            self._callers.take(facts.callers)
-            self._table.take(facts.routes)
+
+    async def _read_again(self) -> None:
+        """Reads keys first and then routes, a few in each transaction: many would take longer than a lane gives, and
+        Postgres would seem to be away.
+        """
+        for secrets in _parts(self._callers.in_use(), KEYS_AT_ONCE):
+            self._callers.take(await self._lane.run(partial(check_all, secrets=secrets)))
+        for names in _parts(self._table.in_use(), PROJECTS_AT_ONCE):
+            self._table.take(await self._lane.run(partial(read_all, names=names)))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
@@ -162,7 +161,7 @@ class Gateway:
             self._under_way -= 1
 
     async def _caller(self, headers: dict[bytes, bytes]) -> Caller:
-        return await self._callers.get(headers.get(b"authorization", b""))
+        return await self._callers.get(secret_of(headers.get(b"authorization", b"")))
 
     async def _models(self, caller: Caller, path: str) -> dict[str, Any]:
         require(caller, USE)
@@ -198,8 +197,10 @@ class Gateway:
         await respond(send, OpenAIError(200, self.counters.prometheus()), b"text/plain; version=0.0.4; charset=utf-8")
 
 
-def _facts(session: Session, authorizations: list[bytes], names: list[str]) -> _Facts:
-    return _Facts(check_all(session, authorizations), read_all(session, names))
+def _parts(keys: list[Key], most: int) -> Iterator[list[Key]]:
+    """Yields the keys in parts; an empty one if there are none, which shows whether Postgres is there."""
+    for start in range(0, max(1, len(keys)), most):
+        yield keys[start : start + most]
 
 
 def _reader(caller: Caller) -> Caller:

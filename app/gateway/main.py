@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from app import malloc, settings, telemetry
+from app.access.key_changes import listening
 from app.capacity import Lane
 from app.database import Purpose
 from app.feedback.ingest.group_commit import intake
@@ -25,11 +26,13 @@ SWITCH_SECONDS = 0.0005
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     chosen = settings.current()
+    database_url = chosen.need_libpq_database()
     lane = Lane(Purpose.HOT)
     try:
         async with (
-            intake(chosen.need_libpq_database()) as way_in,
+            intake(database_url) as way_in,
             gateway(way_in, lane, chosen) as app.state.gateway,
+            listening(database_url, lambda: None),  # for last uses: the gateway reads keys every second anyway
         ):
             yield
     finally:

@@ -17,8 +17,14 @@ ACTOR, CONVERSATION, COMPLETION = (
 )  # fmt: skip
 #: The largest number of completions of one request.
 MOST_CHOICES = 128
-#: Fields that stay here: who asks, what is stored with the completion, and what would choose another model.
-NOT_SENT = frozenset({"metadata", "store", "user", "safety_identifier", "lora_path"})
+#: Fields that stay here: the user, what is stored with the completion, what would choose another model, and what names
+#: other hosts or requests to the server (vLLM and SGLang connect to the hosts that a caller names in them).
+NOT_SENT = frozenset(
+    {
+        "metadata", "store", "user", "safety_identifier", "lora_path", "kv_transfer_params", "bootstrap_host",
+        "bootstrap_port", "bootstrap_room", "rid", "request_id",
+    }
+)  # fmt: skip
 #: Fields of a request that are stored as the completion's `sampling`.
 SAMPLING = (
     "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "stop",

@@ -1,4 +1,4 @@
-"""Targets that failed a moment ago: they are asked last until their rest is over. Pure."""
+"""Targets that failed a moment ago: they are tried last until their rest is over. Pure."""
 
 import time
 from collections.abc import Callable, Hashable

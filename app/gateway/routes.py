@@ -20,6 +20,11 @@ class Route:
     checkpoint_id: UUID
     release: int | None
 
+    @property
+    def endpoint(self) -> tuple[str, str, str | None]:
+        """Returns what rests if it fails: others may have another model or key at the same server."""
+        return self.url, self.model, self.key
+
     def __repr__(self) -> str:
         return f"Route({self.target}, {self.model})"  # without the key
 

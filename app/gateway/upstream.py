@@ -1,7 +1,7 @@
 """HTTP with the servers of targets: one pool of connections, every wait bounded, nothing buffered.
 
 UpstreamError
-├── TargetFailed   before the first byte of an answer: another target may be asked
+├── TargetFailed   before the first byte of an answer: another target may be tried
 └── AnswerCut      after it: the answer is not whole
 """
 
@@ -175,9 +175,11 @@ def _require_usable(response: aiohttp.ClientResponse, first: bytes) -> None:
     elif 300 <= status < 400:
         reason = f"it answered {status}, a redirect: set url to the server itself"
     elif response.headers.get("Content-Encoding", "identity") != "identity":
-        reason = "it compressed the answer, although it was asked not to"
+        reason = "it compressed the answer, although the request forbids it"
     elif status == 200 and not first:
         reason = "it answered nothing"
+    elif status != 200 and not 400 <= status < 600:
+        reason = f"it answered {status}, which is neither an answer nor a refusal"
     else:
         return
     _close(response)

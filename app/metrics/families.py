@@ -8,7 +8,7 @@ from prometheus_client.utils import floatToGoString
 
 from app.histogram import Histogram
 
-#: The label by which the figures of one project are told from those of others.
+#: The label that distinguishes the figures of one project from those of others.
 PROJECT = "project"
 
 Labels = Sequence[str]

@@ -18,9 +18,12 @@ from app.projects.project_of_request import Scoped, project_of
 
 #: Age in seconds after which an entry is looked up again in the background.
 REFRESH_SECONDS = 0.5
-#: Age in seconds at which an entry expires: a revoked key may send feedback for this long if its process is not told.
+#: Age in seconds at which an entry expires: a revoked key may send feedback for this long if its process does not hear
+#: of it.
 REMEMBERED_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
+#: Longer headers and query strings are not remembered: anybody who has a browser key could fill the memory with them.
+MOST_BYTES = 2000
 
 RequestKey = tuple[bytes, bytes]
 
@@ -104,6 +107,8 @@ class Admission:
         del self._look_ups[request]
         if failed:
             self._remembered.pop(request, None)
+            return
+        if sum(map(len, request)) > MOST_BYTES:
             return
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()

@@ -183,8 +183,9 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def on_crash(request: Request, error: Exception) -> JSONResponse:
-    """Logs an unexpected error, and returns the response for it."""
-    log.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
+    """Logs an unexpected error by its route, as paths may hold actors and vote links; returns the response for it."""
+    path = getattr(request.scope.get("route"), "path", request.scope["path"])
+    log.error("unexpected error in %s %s", request.method, path, exc_info=error)
     return problem_response(500, "internal_error", "Something unexpected happened; the server's log has the details.")
 
 

@@ -221,6 +221,14 @@ def test_a_refusal_by_the_server_reaches_the_caller(serve):
     assert served.figures()["registered"] == 0
 
 
+def test_a_status_that_is_neither_an_answer_nor_a_refusal_fails_the_target(serve):
+    served = serve("gpu", status=206)
+
+    answer = served.post()
+
+    assert (answer.status_code, "it answered 206" in answer.json()["error"]["message"]) == (503, True)
+
+
 def test_the_key_of_the_server_comes_from_the_environment_and_reaches_no_caller(serve, monkeypatch):
     monkeypatch.setenv("THUMBWHEEL_SERVING_KEY_GPU", "the-servers-key")
     served = serve("gpu")

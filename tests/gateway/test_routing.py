@@ -97,7 +97,7 @@ def test_targets_take_turns_and_one_that_fails_is_skipped_and_rests(serve, monke
     assert {answer.status_code for answer in answers} == {200}
     assert len(served.servers["b"].bodies) == 3  # it was asked once
     resting = served.figures()["projects"][DESK]["resting"]
-    assert resting == {"b": "target b: it answered 500"}
+    assert resting == {"b": "it answered 500"}
 
 
 def test_without_any_target_the_caller_is_told_to_try_again(serve):
@@ -121,8 +121,8 @@ def test_a_server_that_is_gone_or_silent_gives_way_to_the_next(serve, monkeypatc
 
     assert targets == {"there": 3}
     resting = served.figures()["projects"][DESK]["resting"]
-    assert resting["gone"] == "target gone: it cannot be reached"
-    assert resting["silent"] == "target silent: it did not answer within 0.2 s"
+    assert resting["gone"] == "it cannot be reached"
+    assert resting["silent"] == "it did not answer within 0.2 s"
     settings.current.cache_clear()
 
 

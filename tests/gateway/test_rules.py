@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from app.errors import Unauthenticated, Unavailable
 from app.gateway.answers import GatewayAnswer
+from app.gateway.callers import secret_of
+from app.gateway.counters import Counters
 from app.gateway.event_stream import EventLines, LineTooLong, data_of
 from app.gateway.kept import KeptFacts
 from app.gateway.openai_errors import of_target
 from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import CHAT_PATH, OpenAIRequest, sent_to_target
 from app.gateway.rests import LONGEST_SECONDS, Rests
+from app.metrics.families import visible_to
 
 STREAM = b': ping\r\n\r\ndata: {"a": "\xc3\xa9"}\n\ndata:{"b": 1}\r\n\r\ndata: [DONE]\n\n'
 
@@ -75,10 +78,11 @@ def test_a_text_that_is_too_long_for_the_log_is_not_kept_in_memory():
     assert (answer.outputs()[0].unfit, answer.outputs()[0].text) == ("too_large", "")
 
 
-def test_a_server_gets_neither_people_nor_another_model():
+def test_a_server_gets_neither_people_nor_another_model_nor_other_hosts():
     body = {
         "model": "desk", "user": "u", "safety_identifier": "u", "metadata": {"a": "b"}, "store": True,
-        "lora_path": "other", "top_k": 5, "stream": True, "stream_options": {"continuous_usage_stats": True},
+        "lora_path": "other", "kv_transfer_params": {"remote_host": "x"}, "bootstrap_host": "x", "rid": "r",
+        "top_k": 5, "stream": True, "stream_options": {"continuous_usage_stats": True},
     }  # fmt: skip
     assert json.loads(sent_to_target(chat(**body), "base:adapter", "vllm")) == {
         "model": "base:adapter", "top_k": 5, "stream": True, "logprobs": True, "return_token_ids": True,
@@ -184,3 +188,22 @@ def test_a_kept_fact_holds_without_postgres_for_its_time_and_no_longer():
             await facts.get("key")
 
     asyncio.run(story())
+
+
+def test_a_key_of_one_project_sees_no_target_of_another_in_the_metrics():
+    counters = Counters()
+    counters.target_failed("desk", "gpu")
+
+    def targets(project):
+        families = visible_to(counters.registry.collect(), project)
+        return {
+            sample.labels["target"] for family in families for sample in family.samples if "target" in sample.labels
+        }
+
+    assert (targets("desk"), targets("other")) == ({"gpu"}, set())
+
+
+def test_a_key_is_one_key_however_its_header_is_written():
+    assert {secret_of(header) for header in (b"Bearer tw_1", b"bearer   tw_1 ")} == {"tw_1"}
+    with pytest.raises(Unauthenticated):
+        secret_of(b"Basic tw_1")

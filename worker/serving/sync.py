@@ -58,7 +58,7 @@ def _look(claimed: ClaimedTarget, heed: Callable[[], None]) -> None:
 
 
 def _record_failure(claimed: ClaimedTarget, error: TargetError) -> None:
-    """Records that nothing could be asked of the target."""
+    """Records that the target could not be connected to."""
     log.warning("target %s of %s: %s", claimed.name, claimed.project, error)
     attempts = 0
     with transaction() as session:

@@ -12,7 +12,7 @@ from thumbwheel.wire.serving import LoraServerSettings
 from app.checkpoints.probe_file import Probe
 from app.serving.served_artifact import Role, ServedArtifact, pointer_of
 from app.serving.targets import folder
-from app.serving.targets.server_http import ServerHttp
+from app.serving.targets.server_http import ServerHttp, is_model_name
 from app.serving.targets.target import ServerReadings, TargetRefused
 
 
@@ -68,7 +68,8 @@ class LoraServer(ABC):
                 )
         if listed.root not in (None, artifact.path):
             raise TargetRefused(
-                f"it has another folder under the name {artifact.name}: {listed.root} instead of {artifact.path}"
+                f"it has another folder under the name {artifact.name}: {self._http.safe(str(listed.root))} instead of "
+                f"{artifact.path}"
             )
         return self._request_name(artifact.name, base)
 
@@ -110,7 +111,11 @@ class LoraServer(ABC):
     def _models(self) -> list[ListedModel]:
         document = self._http.get("/v1/models")
         try:
-            return [ListedModel(str(each["id"]), each.get("root"), each.get("parent")) for each in document["data"]]
+            return [
+                ListedModel(each["id"], each.get("root"), each.get("parent"))
+                for each in document["data"]
+                if is_model_name(each["id"])
+            ]
         except (KeyError, TypeError, AttributeError):
             raise TargetRefused("/v1/models answered no list of models: is this the address of the server?") from None
 

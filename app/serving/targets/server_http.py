@@ -5,10 +5,11 @@ refuses. The key of the server is in one header, and in no message.
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 from thumbwheel.wire.serving import RemoteSettings
+from thumbwheel.wire.values import storable
 
 from app.errors import brief
 from app.serving.targets.target import TargetAway, TargetRefused
@@ -20,6 +21,18 @@ ANSWER_SECONDS = 20.0
 MOST_ANSWER_BYTES = 4 * 2**20
 #: Answers of a proxy without its server, and of a server that is busy or starts.
 NOT_READY = frozenset({408, 425, 429, 502, 503, 504})
+LONGEST_NAME = 500
+
+
+def is_model_name(value: Any) -> TypeGuard[str]:
+    """Returns whether a server's answer is the name of a model, which Postgres can store."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+        return False
+    try:
+        storable(value)
+    except ValueError:
+        return False
+    return True
 
 
 class ServerHttp:

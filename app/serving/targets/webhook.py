@@ -15,10 +15,8 @@ from thumbwheel.wire.serving import WebhookTargetSettings
 
 from app.checkpoints.probe_file import Probe
 from app.serving.served_artifact import Role, ServedArtifact
-from app.serving.targets.server_http import ServerHttp
+from app.serving.targets.server_http import ServerHttp, is_model_name
 from app.serving.targets.target import ServerReadings, TargetAway, TargetRefused
-
-LONGEST_NAME = 500
 
 
 class WebhookServer:
@@ -42,7 +40,7 @@ class WebhookServer:
             reason = answer.get("reason")
             raise TargetAway("it is loading" + (f": {self._http.safe(reason)}" if isinstance(reason, str) else ""))
         model = answer.get("model")
-        if answer.get("state") != "serving" or not isinstance(model, str) or not 0 < len(model) <= LONGEST_NAME:
+        if answer.get("state") != "serving" or not is_model_name(model):
             raise TargetRefused('it answered neither {"state": "serving", "model": …} nor {"state": "loading"}')
         return model
 
@@ -58,7 +56,7 @@ class WebhookServer:
 
     def read(self, model: str, artifact: ServedArtifact, probe: Probe) -> ServerReadings:
         del model, artifact, probe
-        return ServerReadings(nothing_because="what is behind a webhook is not asked")
+        return ServerReadings(nothing_because="what is behind a webhook is not probed")
 
     def restart_for(self, artifact: ServedArtifact) -> str | None:
         """Returns None: the endpoint restarts what it needs to."""

@@ -5,12 +5,16 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from thumbwheel.wire.feedback import Completion, Event
-from thumbwheel.wire.values import MAX_INTEGER, Name, PastTime
+from thumbwheel.wire.values import Name, PastTime
 
 #: What the rows of a log are.
 LogKind = Literal["events", "completions"]
 
-POSITION = Field(ge=1, lt=MAX_INTEGER, description="place in the project's log")
+#: The largest position that a copied row may have: the log goes on behind it, and a sequence that has come to its end
+#: takes no event any more.
+MOST_POSITION = 2**53 - 1
+
+POSITION = Field(ge=1, le=MOST_POSITION, description="place in the project's log")
 RECEIVED_AT = Field(description="the time at which the log that it comes from received it")
 
 

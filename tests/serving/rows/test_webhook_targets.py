@@ -93,6 +93,8 @@ def test_an_endpoint_serves_the_live_checkpoint_and_the_canary_and_unloads_what_
         ((500, {"detail": "no GPU"}), "failed", "it answered 500"),
         ((200, {"state": "serving"}), "failed", '"model"'),
         ((200, []), "failed", '"model"'),
+        ((200, {"state": "serving", "model": "a\0"}), "failed", '"model"'),
+        ((200, {"state": "serving", "model": "\ud800"}), "failed", '"model"'),
     ],
 )
 def test_an_endpoint_that_does_not_serve_is_asked_again_and_its_reason_shown(
