@@ -35,18 +35,11 @@ class WebhookServer:
 
     def load(self, artifact: ServedArtifact, role: Role) -> str:
         """Asks the endpoint to serve the artifact. Raises `TargetAway` while it answers that it loads."""
-        answer = self._order("serve", artifact, role)
-        if answer.get("state") == "loading":
-            reason = answer.get("reason")
-            raise TargetAway("it is loading" + (f": {self._http.safe(reason)}" if isinstance(reason, str) else ""))
-        model = answer.get("model")
-        if answer.get("state") != "serving" or not is_model_name(model):
-            raise TargetRefused('it answered neither {"state": "serving", "model": …} nor {"state": "loading"}')
-        return model
+        return self._served(artifact, role, patient=True)
 
     def find(self, artifact: ServedArtifact, role: Role) -> str | None:
         """Asks again, as an endpoint that was started again has to load the model."""
-        return self.load(artifact, role)
+        return self._served(artifact, role)
 
     def unload(self, artifact: ServedArtifact) -> None:
         self._order("unload", artifact, None)
@@ -61,10 +54,22 @@ class WebhookServer:
     def restart_for(self, artifact: ServedArtifact) -> str | None:
         """Returns None: the endpoint restarts what it needs to."""
 
-    def _order(self, action: str, artifact: ServedArtifact, role: Role | None) -> dict[str, Any]:
+    def _served(self, artifact: ServedArtifact, role: Role, *, patient: bool = False) -> str:
+        answer = self._order("serve", artifact, role, patient=patient)
+        if answer.get("state") == "loading":
+            reason = answer.get("reason")
+            raise TargetAway("it is loading" + (f": {self._http.safe(reason)}" if isinstance(reason, str) else ""))
+        model = answer.get("model")
+        if answer.get("state") != "serving" or not is_model_name(model):
+            raise TargetRefused('it answered neither {"state": "serving", "model": …} nor {"state": "loading"}')
+        return model
+
+    def _order(
+        self, action: str, artifact: ServedArtifact, role: Role | None, *, patient: bool = False
+    ) -> dict[str, Any]:
         body = {
             "action": action, **self._who, "role": role, "kind": artifact.kind, "name": artifact.name,
             "folder": artifact.path, "sha256": artifact.digest or None,
         }  # fmt: skip
-        answer = self._http.post("", body, patient=True)
+        answer = self._http.post("", body, patient=patient)
         return answer if isinstance(answer, dict) else {}
