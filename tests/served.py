@@ -31,7 +31,7 @@ def served(port: int | None = None) -> Iterator[str]:
 
 
 def _end_streams() -> None:
-    """Does what the API does at a signal, which a thread does not receive."""
+    """Ends the streams, as the API does at a signal, which a thread does not receive."""
     _api().state.streams.stop()
 
 

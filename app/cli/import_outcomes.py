@@ -1,4 +1,4 @@
-"""What became of the records of each imported file: counts with reasons, and how they are shown."""
+"""Counts the outcomes of the records of each imported file, with reasons, and shows them."""
 
 import json
 from collections import Counter

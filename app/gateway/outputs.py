@@ -35,7 +35,7 @@ class WrittenCall:
 
 @dataclass
 class WrittenOutput:
-    """What was written for one choice. `unfit`: why it cannot be registered.
+    """The output that was written for one choice. `unfit`: why it cannot be registered.
 
     characters            those of the text, the refusal and the tool calls; `MAX_TEXT` at most
     reasoning_characters  those of the reasoning; as many at most

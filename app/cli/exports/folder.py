@@ -55,7 +55,7 @@ class ExportedFile(BaseModel):
 
 
 class ExportManifest(ExportBegun):
-    """What a complete export holds, with the SHA-256 of each file."""
+    """The content of a complete export, with the SHA-256 of each file."""
 
     kind: Literal["thumbwheel export"] = "thumbwheel export"
     version: int = LATEST_VERSION

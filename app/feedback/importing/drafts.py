@@ -1,4 +1,4 @@
-"""What a shape makes of a record, before ids, actors and checks are added. Pure."""
+"""The drafts that a shape makes of a record, before ids, actors and checks are added. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What became of a record: an event, a completion, a fault, or nothing to say. Pure."""
+"""The outcomes of a record: an event, a completion, a fault, or nothing to say. Pure."""
 
 from typing import NamedTuple
 

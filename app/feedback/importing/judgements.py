@@ -31,7 +31,7 @@ _MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
 
 @dataclass(frozen=True)
 class Rules:
-    """What the values of a file mean, as far as the user says so.
+    """The meanings of the values of a file, as far as the user gives them.
 
     desirable    words of a thumbs up; without `undesirable`, all others are thumbs down
     undesirable  words of a thumbs down; without `desirable`, all others are thumbs up

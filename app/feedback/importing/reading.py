@@ -25,7 +25,7 @@ FIRST_RECORDS = 20
 
 @dataclass(frozen=True)
 class ImportChoices:
-    """What the user says about the files: a shape, names of columns, meanings of values."""
+    """The user's statements about the files: a shape, names of columns, meanings of values."""
 
     shape: RecordShape | None = None
     rules: Rules = field(default_factory=Rules)
