@@ -20,10 +20,14 @@ Named = Annotated[str | None, Field(description="the project; optional if the ke
 
 @dataclass(frozen=True)
 class Scoped:
-    """The project of a request, and its caller as the ledgers record it (`by`)."""
+    """The project of a request, and its caller as the ledgers record it (`by`).
+
+    limited  whether the caller's key opens this project alone
+    """
 
     project: str
     by: str
+    limited: bool
 
 
 def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
@@ -38,14 +42,14 @@ def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
                 f"Your key is limited to project {caller.project}: leave out `project`, or use another key.",
                 code="other_project",
             )
-        return Scoped(caller.project, caller.by)
+        return Scoped(caller.project, caller.by, limited=True)
     if project is None:
         raise Invalid(
             "Your key opens every project: name one with the query parameter `project`.",
             code="no_project",
             faults=[Fault("project", "is missing")],
         )
-    return Scoped(service.get(session, project).project, caller.by)
+    return Scoped(service.get(session, project).project, caller.by, limited=False)
 
 
 def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]:

@@ -9,6 +9,7 @@ from app.idempotency.dependency import Once
 from app.pages import Page
 from app.projects.project_of_request import Scoped, scoped
 from app.serving import service
+from app.serving.key_variables import require_own_variable
 from app.web.problems import problems
 from app.web.session import Transaction
 
@@ -45,6 +46,8 @@ def create_serving_target(
 ) -> wire.ServingTarget | Response:
     """Adds a server or a folder, which a worker brings to the live checkpoint and the canary. `notices` say what it
     would refuse of the project's recipe, and that a canary would not fit."""
+    if at.limited:
+        require_own_variable(new.settings, at.project)
     return keyed.once(session, at.project, new, lambda: service.create(session, at.project, new, at.by))
 
 
@@ -85,6 +88,8 @@ def change_serving_target(
     name: TargetName, change: wire.ServingTargetChange, session: Transaction, at: Admin
 ) -> wire.ServingTarget:
     """Replaces the settings, or turns the target on or off. With other settings, what was seen is forgotten."""
+    if at.limited:
+        require_own_variable(change.settings, at.project)
     return service.change(session, at.project, name, change)
 
 

@@ -110,3 +110,26 @@ def test_reading_shipping_and_administration_need_their_scopes(api, key):
     assert api.post("/v1/serving/targets/gpu/sync", headers=shipper).status_code == 202
     assert api.post("/v1/serving/targets/gpu/sync", headers=reader).status_code == 403
     assert api.delete("/v1/serving/targets/gpu", headers=shipper).status_code == 403
+
+
+def test_a_key_of_one_project_names_no_variable_of_another(api):
+    given = {"name": "admin", "scopes": ["admin"], "project": "acme"}
+    limited = {"Authorization": f"Bearer {api.post('/v1/keys', json=given).json()['secret']}"}
+
+    def answers(variable):
+        settings = {**VLLM, "key_env": f"THUMBWHEEL_SERVING_KEY_{variable}"}
+        path = "/v1/serving/targets"
+        made = api.post(path, headers=limited, json={"name": variable.lower().replace("_", "-"), "settings": settings})
+        changed = api.patch(f"{path}/gpu", headers=limited, json={"settings": settings})
+        return made, changed
+
+    assert add(api, key_env="THUMBWHEEL_SERVING_KEY_GPU").status_code == 201  # by a key for all projects
+    for variable in ("GPU", "OTHER__GPU", "ACME_GPU", "ACME__B__GPU"):
+        for answer in answers(variable):
+            assert (answer.status_code, answer.json()["code"]) == (422, "other_key_variable"), answer.text
+            [fault] = answer.json()["errors"]
+            assert fault["pointer"] == "/settings/key_env"
+            assert "THUMBWHEEL_SERVING_KEY_ACME__NAME" in fault["message"]
+    assert [answer.status_code for answer in answers("ACME__GPU")] == [201, 200]
+    kept = api.patch("/v1/serving/targets/gpu", headers=limited, json={"enabled": False})
+    assert kept.status_code == 200
