@@ -134,7 +134,7 @@ def _import_source(
     key = None if source.key is None else f"{source.name} {source.key}"
     sent_before, read = journal.after(key), 0
     if sent_before:
-        _say(f"{source.name}: continues after {sent_before:,}, where an import stopped; --restart begins anew")
+        _say(f"{source.name}: continues after {sent_before:,}, where an import stopped; --restart begins again")
     try:
         with read_source(source, chosen) as reading:
             outcome.unit = reading.unit

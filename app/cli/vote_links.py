@@ -21,7 +21,7 @@ def create(
     project: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a link. Whoever has it may vote: send it to the actor alone."""
+    """Create a link. Anybody who has it may vote: send it to the actor alone."""
     with connected(project) as client:
         link = client.vote_links.create(completion, actor, valid_hours=hours)
     show_one(link, {"link": link.url, "id": str(link.id), "expires": when(link.expires_at)}, as_json=as_json)

@@ -37,7 +37,7 @@ WORK: dict[str, Sequence[str]] = {
 
 def measure(api: Served, environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
     """Runs a command; returns its seconds, and the peak of memory of it and of the server, in megabytes."""
-    Path(f"/proc/{api.process.pid}/clear_refs").write_text("5")  # the peak begins anew
+    Path(f"/proc/{api.process.pid}/clear_refs").write_text("5")  # the peak begins again
     began = time.perf_counter()
     command = [sys.executable, "-m", "app.cli.main", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""What was seen at a serving target, of the live checkpoint and of the canary
+"""Sightings of the live checkpoint and of the canary at serving targets
 
 Revision ID: 0035
 Revises: 0034

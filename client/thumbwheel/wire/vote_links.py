@@ -24,7 +24,7 @@ class NewVoteLink(Body):
 
 class VoteLink(BaseModel):
     id: UUID
-    url: str = Field(description="whoever has it may vote: send it to the actor alone")
+    url: str = Field(description="anybody who has it may vote: send it to the actor alone")
     completion_id: str
     actor: str
     event_id: str = Field(description="of the event that a vote is stored as")

@@ -24,10 +24,10 @@ from tests.logged import register, store
 EVENTS = 600
 #: What no benchmark writes: conversations, comparisons, imports without a time, events that no snapshot may have.
 OTHERS: list[dict[str, Any]] = [
-    {"event_id": "told", "completion_id": "x1", "actor": "ann", "prompt": "A?", "completion": "B.",
+    {"event_id": "first", "completion_id": "x1", "actor": "ann", "prompt": "A?", "completion": "B.",
      "signal": {"kind": "thumbs", "value": "up"}, "conversation_id": "talk", "metadata": {"n": 1.0, "line": "a\nb"}},
-    {"event_id": "untold", "completion_id": "x1", "actor": "ann", "signal": {"kind": "thumbs", "value": "down"},
-     "supersedes": "told"},
+    {"event_id": "second", "completion_id": "x1", "actor": "ann", "signal": {"kind": "thumbs", "value": "down"},
+     "supersedes": "first"},
     {"event_id": "compared", "completion_id": "x2", "actor": "bob", "prompt": [{"role": "user", "content": "A?"}],
      "completion": "C.", "signal": {"kind": "preference", "rejected": "D."}},
     {"event_id": "never", "completion_id": "x3", "actor": "bob", "prompt": [{"role": "user", "content": "E?"}],
@@ -138,7 +138,7 @@ def test_a_log_with_other_feedback_is_left_as_it_is(database: str, empty: Callab
     with pytest.raises(Conflict, match=r"goes up to position 1 and does not have event-1") as refused:
         copy_in(DESK, lines)
     assert refused.value.code == "log_has_other_rows"
-    with pytest.raises(Conflict, match=r"told is in the log of desk already, at position 1 and not 601"):
+    with pytest.raises(Conflict, match=r"first is in the log of desk already, at position 1 and not 601"):
         copy_in(DESK, lines[5:])
     assert execute("SELECT count(*) FROM events") == [(1,)]
 
