@@ -14,7 +14,8 @@ from benchmarks.ingest.servers import PROJECT
 
 COLUMNS = (
     "project_id", "event_id", "completion_id", "actor", "signal", "prompt", "completion", "checkpoint_id",
-    "occurred_at", "supersedes", "conversation_id", "metadata", "never_train", "origin", "position", "received_at",
+    "occurred_at", "supersedes", "conversation_id", "metadata", "never_train", "origin", "message",
+    "position", "received_at",
 )  # fmt: skip
 ROWS = 5000  # per COPY and commit
 #: Far above the positions that the log itself assigns.
