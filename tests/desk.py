@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from thumbwheel import wire
-from thumbwheel.wire.recipe import resolve
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app import artifacts
 from app.database import transaction

@@ -5,7 +5,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from thumbwheel.wire.recipe import recipe_of, resolve
+from thumbwheel.wire.recipe import recipe_of
+from thumbwheel.wire.recipe_resolution import resolve
 
 from benchmarks.compare.arms import PRESET, Arm, Budget, Setting, length_of_training, votes_of
 from benchmarks.compare.feedback import Size, World, held_out_tickets

@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from thumbwheel.wire.recipe import recipe_of, resolve
+from thumbwheel.wire.recipe import recipe_of
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app.statistics.measures import auroc
 from benchmarks.desk_study.workdir import Example, stage, training_figures

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from thumbwheel.wire.recipe import recipe_of, resolve
+from thumbwheel.wire.recipe import recipe_of
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app.durable import folder_atomically
 from app.labels.audits.mislabelled import MislabelledShares, mislabelled_shares

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from thumbwheel.wire.recipe import recipe_of, resolve
+from thumbwheel.wire.recipe import recipe_of
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app.checkpoints import held_out_scores, probe_file
 from app.checkpoints.probe_file import Probe

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from thumbwheel.wire.recipe import Evaluation
+from thumbwheel.wire.recipe_sections import Evaluation
 
 from app.checkpoints.samples.figures import Replies
 from worker.evaluation.passes import Tell

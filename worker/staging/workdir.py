@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from uuid import UUID
 
-from thumbwheel.wire.recipe import Recipe, resolve
+from thumbwheel.wire.recipe import Recipe
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app.database import transaction
 from app.runs.leases import service as leases

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
-from thumbwheel.wire.recipe import Recipe, resolve
+from thumbwheel.wire.recipe import Recipe
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app.access.operator_log import service as operator_log
 from app.checkpoints import service as checkpoints

@@ -1,8 +1,8 @@
 """Describes the training rows, and advises how the recipe best balances their classes. Pure.
 
 A recipe has two ways: `weights` gives each class its λ, so that λ_D·W_D / (λ_U·W_U), with W the summed row weights,
-lies in `thumbwheel.wire.recipe.BALANCE_BAND`; `batch` takes half of each step's rows from each class, repeating rows of
-the rarer one, with λ = 1. The same ratio is then that of the mean row weights.
+lies in `thumbwheel.wire.recipe_resolution.BALANCE_BAND`; `batch` takes half of each step's rows from each class,
+repeating rows of the rarer one, with λ = 1. The same ratio is then that of the mean row weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,8 @@ from math import fsum, inf
 from typing import Literal
 
 from thumbwheel import wire
-from thumbwheel.wire.recipe import BALANCE_BAND, Recipe, WeighUp, balanced_lambdas
+from thumbwheel.wire.recipe import Recipe, WeighUp
+from thumbwheel.wire.recipe_resolution import BALANCE_BAND, balanced_lambdas
 
 from app.snapshots.balance.enough import ClassTally
 

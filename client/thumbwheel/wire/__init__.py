@@ -123,8 +123,9 @@ from thumbwheel.wire.quarantine import (
     QuarantineRule,
     QuarantineState,
 )
-from thumbwheel.wire.recipe import Drift, Evaluation, LabelTerm, Lora, Recipe
+from thumbwheel.wire.recipe import Recipe
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
+from thumbwheel.wire.recipe_sections import Drift, Evaluation, LabelTerm, Lora
 from thumbwheel.wire.release_approval import (
     LabelMixDrift,
     LabelShare,

@@ -1,15 +1,16 @@
 """The recipe: every number that decides what is learnt, in one place.
 
 Pure: values in, values out. Defaults and ranges are those of the KTO paper (arXiv 2402.01306), of its authors' code
-and of TRL's documentation; each field says its reason. A recipe as a user writes it may hold ``auto``; `resolve`
-replaces each ``auto`` by a number, and the resolved recipe is what a run stores.
+and of TRL's documentation; each field says its reason. A recipe as a user writes it may hold ``auto``;
+`recipe_resolution.resolve` replaces each ``auto`` by a number, and the resolved recipe is what a run stores.
 """
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from thumbwheel.wire.recipe_sections import Drift, Evaluation, LabelTerm, Lora, Section
 
 Auto = Literal["auto"]
 WeighUp = Literal["either", "desirable"]
@@ -29,87 +30,6 @@ PAIR_SOURCES: Mapping[PairsFrom, frozenset[str]] = {
 PAIRED: frozenset[ObjectiveName] = frozenset({"dpo", "ipo", "slic", "simpo", "orpo"})
 #: Objectives without one weight per class. mo_kto has weights of its own for each of its labels.
 WITHOUT_LAMBDA: frozenset[ObjectiveName] = PAIRED | {"sft", "mo_kto"}
-
-#: λ_D·n_D / (λ_U·n_U) has to land in this band (KTO paper v1, section 4.2, and TRL's documentation).
-BALANCE_BAND = (1.0, 4 / 3)
-
-LEARNING_RATE_BY_METHOD = {"full": 1e-6, "lora": 1e-5}
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Lora(Section):
-    """Low-rank adapters as in peft. There is no dropout: the reference and the policy pass would disagree."""
-
-    rank: int = Field(16, ge=1, le=1024, description="rank r of the update")
-    alpha: int = Field(32, ge=1, le=4096, description="the update is scaled by alpha / rank")
-    target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        "all-linear", description="names of the modules that get an adapter; all-linear leaves out the head"
-    )
-    rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank): higher ranks stay stable")
-    dora: bool = Field(default=False, description="magnitude and direction apart: better at low ranks, a slower step")
-
-
-class LabelTerm(Section):
-    """One of several labels of a row, for the objective mo_kto."""
-
-    name: str = Field(min_length=1, description="name of the label in the row's labels")
-    weight: float = Field(1.0, gt=0, le=1000, description="share of this label's loss in the sum")
-    lambda_desirable: float = Field(1.0, gt=0, le=1000, description="weight of the rows that the label calls good")
-    lambda_undesirable: float = Field(1.0, gt=0, le=1000, description="weight of those that it calls bad")
-
-
-class Drift(Section):
-    """Measures the drift of the policy while it trains, on its own completions of train prompts."""
-
-    checks: int = Field(4, ge=0, le=1000, description="times in a run, evenly spread, the last after the last step")
-    prompts: int = Field(16, ge=1, le=10_000, description="train prompts that are answered at each check")
-    max_new_tokens: int = Field(64, ge=1, le=8192, description="longest sampled completion")
-    kl_budget: float = Field(0.5, gt=0, description="nats a token from the reference beyond which the run warns")
-
-
-class Evaluation(Section):
-    """Settings of the scorer for the held-out rows."""
-
-    kl_prompts: int = Field(
-        64,
-        ge=0,
-        le=10_000,
-        description="held-out prompts that candidate, shipped checkpoint and first base model answer, for the samples, "
-        "their figures and the on-policy KL; 0 skips them",
-    )
-    kl_max_new_tokens: int = Field(128, ge=1, le=8192, description="longest sampled completion")
-    temperature: float = Field(
-        1.0,
-        gt=0,
-        le=2,
-        description="of the sampled replies: the one with which the model is served; the KL is measured at 1 in any "
-        "case, from further samples if this differs",
-    )
-    sample_minutes: float = Field(
-        60.0, gt=0, le=1440, description="longest time for sampling from all models; prompts left then are left out"
-    )
-    sample_tokens: int = Field(
-        5_000_000, ge=1, le=1_000_000_000, description="most tokens sampled from all models, likewise"
-    )
-    replay: int = Field(
-        100,
-        ge=0,
-        le=10_000,
-        description="answers that users disliked, and as many that they liked, whose prompts are answered again: the "
-        "newest of the holdout, then the newest of the training rows; 0 skips them",
-    )
-    few_shots: int = Field(
-        0,
-        ge=0,
-        le=16,
-        description="desirable training rows that the shipped checkpoint also reads as examples before each prompt, to "
-        "be compared with what training gives; 0 skips it",
-    )
-    bootstrap: int = Field(1000, ge=100, le=100_000, description="resamples of every interval")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of every interval")
 
 
 class RecipeFields(Section):
@@ -318,44 +238,3 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 def recipe_of(preset: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of `preset` with `changes` laid over it. Raises pydantic's ValidationError, KeyError on the preset."""
     return Recipe.model_validate({**PRESETS[preset], **(changes or {})})
-
-
-def balanced_lambdas(weight_desirable: float, weight_undesirable: float, weigh_up: WeighUp) -> tuple[float, float]:
-    """Returns λ_D and λ_U that put λ_D·n_D / (λ_U·n_U) on the geometric middle of `BALANCE_BAND`; the smaller one is 1.
-
-    n_D and n_U are the summed row weights of each class, both over 0. Both λ are 1 if the undesirable class would be
-    weighed up and must not be.
-    """
-    target = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
-    ratio = target * weight_undesirable / weight_desirable
-    if ratio >= 1:
-        return ratio, 1.0
-    return (1.0, 1 / ratio) if weigh_up == "either" else (1.0, 1.0)
-
-
-def resolve(recipe: Recipe, weight_desirable: float, weight_undesirable: float) -> Recipe:
-    """Replaces every ``auto`` that the rows decide.
-
-    λ is 1 in batch mode, where the steps are even already (never both at once unasked), and where an objective has no
-    classes to weigh.
-    """
-    changes: dict[str, Any] = {}
-    if recipe.learning_rate == "auto":
-        changes["learning_rate"] = LEARNING_RATE_BY_METHOD[recipe.method]
-    given_d, given_u = recipe.lambda_desirable, recipe.lambda_undesirable
-    if recipe.balance == "batch" or recipe.objective in WITHOUT_LAMBDA:
-        changes["lambda_desirable"] = 1.0 if given_d == "auto" else given_d
-        changes["lambda_undesirable"] = 1.0 if given_u == "auto" else given_u
-    elif given_d == "auto" and given_u == "auto":
-        changes["lambda_desirable"], changes["lambda_undesirable"] = balanced_lambdas(
-            weight_desirable, weight_undesirable, recipe.weigh_up
-        )
-    elif given_d == "auto":
-        middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
-        balanced = middle * float(given_u) * weight_undesirable / weight_desirable
-        changes["lambda_desirable"] = balanced if recipe.weigh_up == "either" else max(balanced, float(given_u))
-    elif given_u == "auto":
-        middle = sqrt(BALANCE_BAND[0] * BALANCE_BAND[1])
-        balanced = float(given_d) * weight_desirable / (middle * weight_undesirable)
-        changes["lambda_undesirable"] = balanced if recipe.weigh_up == "either" else min(balanced, float(given_d))
-    return recipe.model_copy(update=changes)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from thumbwheel import wire
-from thumbwheel.wire.recipe import resolve
+from thumbwheel.wire.recipe_resolution import resolve
 
 from app import artifacts
 from app.checkpoints import few_shots, held_out_scores

@@ -7,17 +7,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from thumbwheel.wire import recipe as recipes
-from thumbwheel.wire.recipe import (
-    BALANCE_BAND,
-    LEARNING_RATE_BY_METHOD,
-    PAIRED,
-    PRESETS,
-    WITHOUT_LAMBDA,
-    ObjectiveName,
-    Recipe,
-    recipe_of,
-    resolve,
-)
+from thumbwheel.wire.recipe import PAIRED, PRESETS, WITHOUT_LAMBDA, ObjectiveName, Recipe, recipe_of
+from thumbwheel.wire.recipe_resolution import BALANCE_BAND, LEARNING_RATE_BY_METHOD, resolve
 
 LABELS = [{"name": "helpful"}, {"name": "honest", "weight": 0.5}]
 OBJECTIVES = get_args(ObjectiveName)

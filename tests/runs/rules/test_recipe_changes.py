@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from thumbwheel import wire
-from thumbwheel.wire.recipe import PRESETS, recipe_of, resolve
+from thumbwheel.wire.recipe import PRESETS, recipe_of
+from thumbwheel.wire.recipe_resolution import resolve
 
 CHANGES = [
     {},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from thumbwheel import wire
-from thumbwheel.wire.recipe import BALANCE_BAND
+from thumbwheel.wire.recipe_resolution import BALANCE_BAND
 
 from app.snapshots.balance.enough import nothing_left, refusals
 from app.snapshots.balance.plan import OTHERS, SEGMENTS, Cell, plan, tally_of

@@ -4,7 +4,8 @@ Legend: B rows, N their completion tokens. `like_B` determines shape, dtype and 
 """
 
 import torch
-from thumbwheel.wire.recipe import LabelTerm, Recipe
+from thumbwheel.wire.recipe import Recipe
+from thumbwheel.wire.recipe_sections import LabelTerm
 from torch import Tensor
 
 

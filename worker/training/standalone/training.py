@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thumbwheel.wire.recipe import PAIRED, Recipe, resolve
+from thumbwheel.wire.recipe import PAIRED, Recipe
+from thumbwheel.wire.recipe_resolution import resolve
 
 from worker.training.files.sealed import is_sound, read_cache, write_sealed
 from worker.training.machine.process import StopRequest, TrainingRefusal
