@@ -171,7 +171,7 @@ test("address, key and project come from the environment where none are given", 
 
   assert.equal(server.received[0].path, "/v1/feedback?project=desk");
   assert.equal(server.received[0].headers.authorization, "Bearer tw_env");
-  process.env = before;
+  process.env = {};
   assert.throws(() => new Thumbwheel({ key: "tw_x" }), /needs a url/);
 });
 
