@@ -12,7 +12,7 @@ def test_the_packages_own_tests_pass_and_their_feedback_is_stored(node, url, cli
     named = {"THUMBWHEEL_URL": url, "THUMBWHEEL_API_KEY": server_key, "BROWSER_KEY": browser_key(ORIGIN)}
 
     done = subprocess.run(
-        [node, "--test"],
+        [node, "--test", "--test-concurrency=4"],
         cwd=PACKAGE,
         env=os.environ | named | {"BROWSER_ORIGIN": ORIGIN},
         capture_output=True,
