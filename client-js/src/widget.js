@@ -34,7 +34,7 @@ const CSS = `
 :host { display: inline-flex; flex-wrap: wrap; align-items: center; gap: .4em }
 :host([hidden]), [hidden] { display: none !important }
 [role=group], [part=comment] { display: inline-flex; gap: inherit; align-items: end }
-label { display: grid; font-size: .85em }
+label { display: grid; gap: .2em; font-size: .85em }
 button, textarea {
   font: inherit; color: inherit; box-sizing: border-box; min-height: 2.25em; padding: .25em .5em;
   background: var(--thumbwheel-background, transparent); border-radius: var(--thumbwheel-radius, .5em);

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "client-js"
 
 #: No inline script or style, no HTML from strings, and no requests but to the API.
-POLICY = "default-src 'none'; script-src 'self'; connect-src http:; require-trusted-types-for 'script'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src http:; require-trusted-types-for 'script'"
+)
+
+HEAD = "<!doctype html><html lang=en><meta charset=utf-8><title>A shop</title>"
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Site:
     def page(self, body: str) -> str:
         """Adds a page and returns its URL."""
         path = f"/{len(self.pages)}.html"
-        self.pages[path] = f"<!doctype html><html lang=en><meta charset=utf-8><title>A shop</title>{body}"
+        self.pages[path] = body if body.startswith("<!doctype") else f"{HEAD}{body}"
         return self.origin + path
 
 
@@ -50,7 +54,7 @@ def site() -> Iterator[Site]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path in made.pages:
-                self._answer("text/html", made.pages[path].encode())
+                self._answer(mimetypes.guess_type(path)[0] or "text/html", made.pages[path].encode())
             elif path.startswith("/thumbwheel/"):
                 file = PACKAGE / "src" / Path(path).name
                 self._answer(mimetypes.guess_type(file.name)[0] or "text/plain", file.read_bytes())
