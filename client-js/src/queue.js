@@ -12,7 +12,7 @@ const LINGER = 100;
 /** Nobody waits in the background, so an outage may last for some minutes. */
 const RETRIES = { tries: Infinity, retryTime: 300_000 };
 /** Milliseconds for which a process of Node is kept alive. */
-const EXIT_TIME = 3_000;
+const EXIT_TIME = 2_000;
 
 /** @typedef {import("./client.js").FeedbackEvent} FeedbackEvent */
 /** @typedef {{event: FeedbackEvent, line: string, sending: boolean}} Item */
@@ -24,6 +24,7 @@ export class Queue {
   /** @type {Promise<void> | undefined} */
   #draining;
   #hurry = new AbortController();
+  #stop = new AbortController();
 
   /**
    * @param {import("./requests.js").Requests} requests
@@ -55,7 +56,7 @@ export class Queue {
       this.#characters += line.length;
       this.#draining ??= this.#drain();
     } catch (error) {
-      this.#report(error, [event]);
+      this.#report(error, [{ event }]);
     }
   }
 
@@ -99,7 +100,7 @@ export class Queue {
       try {
         await this.#send(items);
       } catch (error) {
-        this.#report(error, events(items));
+        this.#report(error, items.filter((item) => this.#waiting.has(item)));
       }
       this.#remove(items);
     }
@@ -121,22 +122,23 @@ export class Queue {
   /** @param {Item[]} items */
   async #send(items) {
     const mark = (/** @type {boolean} */ sending) => items.forEach((item) => (item.sending = sending));
-    /** @param {number} milliseconds */
-    const wait = async (milliseconds) => {
+    /** @type {NonNullable<import("./requests.js").RequestOptions["pause"]>} */
+    const wait = async (milliseconds, signal) => {
       mark(false);
-      await pause(milliseconds, undefined, true);
+      await pause(milliseconds, signal, true);
       mark(true);
     };
+    const options = { signal: this.#stop.signal, pause: wait, retries: RETRIES };
     mark(true);
     if (!this.batches) {
-      await this.requests.call("POST", "/v1/feedback", items[0].line, { pause: wait, retries: RETRIES });
+      await this.requests.call("POST", "/v1/feedback", items[0].line, options);
       return;
     }
     const lines = items.map((item) => item.line).join("\n");
-    const options = { type: "application/x-ndjson", pause: wait, retries: RETRIES };
-    const receipt = await this.requests.call("POST", "/v1/feedback/batch", lines, options);
+    const type = "application/x-ndjson";
+    const receipt = await this.requests.call("POST", "/v1/feedback/batch", lines, { ...options, type });
     for (const { index, status, error } of receipt.items) {
-      if (error) this.#report(new ThumbwheelError(error, { status: 207, code: status }), [items[index].event]);
+      if (error) this.#report(new ThumbwheelError(error, { status: 207, code: status }), [items[index]]);
     }
   }
 
@@ -162,10 +164,10 @@ export class Queue {
   #abandon(why) {
     const items = [...this.#waiting];
     this.#remove(items);
-    if (items.length) {
-      const message = `${items.length} events were not answered in time (${why}).`;
-      this.#report(new ThumbwheelError(message, { code: "not_sent" }), events(items));
-    }
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    const message = `${items.length} events were not answered in time (${why}).`;
+    this.#report(new ThumbwheelError(message, { code: "not_sent" }), items);
   }
 
   /** @param {Item[]} items */
@@ -177,18 +179,14 @@ export class Queue {
 
   /**
    * @param {unknown} error
-   * @param {FeedbackEvent[]} lost
+   * @param {{event: FeedbackEvent}[]} lost
    */
   #report(error, lost) {
+    if (!lost.length) return;
     try {
-      this.onError(/** @type {Error} */ (error), lost);
+      this.onError(/** @type {Error} */ (error), lost.map(({ event }) => event));
     } catch (fault) {
       console.error(fault);
     }
   }
-}
-
-/** @param {Item[]} items */
-function events(items) {
-  return items.map((item) => item.event);
 }
