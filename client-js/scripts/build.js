@@ -15,6 +15,7 @@ await build({
   target: "es2022",
   minify: true,
   sourcemap: true,
+  sourcesContent: false,
   legalComments: "none",
   logLevel: "warning",
 });
