@@ -168,8 +168,9 @@ export class Thumbwheel {
    * @param {Fields & {minimum?: number, maximum?: number}} fields
    * @param {SendOptions} [options]
    */
-  rate(completionId, value, { minimum, maximum, ...fields }, options) {
-    return this.feedback(completionId, { kind: "rating", value, minimum, maximum }, fields, options);
+  rate(completionId, value, fields, options) {
+    const { minimum, maximum, ...others } = fields ?? {};
+    return this.feedback(completionId, { kind: "rating", value, minimum, maximum }, others, options);
   }
 
   /**
@@ -236,10 +237,11 @@ export class Thumbwheel {
    * @param {Fields & {comment?: string}} fields
    * @param {SendOptions} [options]
    */
-  async #thumb(value, completionId, { comment, ...fields }, options) {
-    const sent = await this.feedback(completionId, { kind: "thumbs", value }, fields, options);
+  async #thumb(value, completionId, fields, options) {
+    const { comment, ...others } = fields ?? {};
+    const sent = await this.feedback(completionId, { kind: "thumbs", value }, others, options);
     if (comment) {
-      const { actor, occurred_at, never_train } = fields;
+      const { actor, occurred_at, never_train } = others;
       const event_id = `${sent.event_id}-comment`;
       await this.comment(completionId, comment, { actor, occurred_at, never_train, event_id }, options);
     }
@@ -259,7 +261,7 @@ export function newId() {
 
 /** @param {FeedbackEvent} event */
 function withId(event) {
-  return { ...event, event_id: event.event_id ?? newId() };
+  return { ...event, event_id: event?.event_id ?? newId() };
 }
 
 /** @param {string[]} lines */

@@ -99,7 +99,7 @@ export class Requests {
       if (cause instanceof ThumbwheelError) throw cause;
       const { cause: origin = cause } = /** @type {Error} */ (cause); // Node says there what happened
       const reason = controller.signal.aborted ? `no answer within ${timeout} ms` : String(origin);
-      const hint = inPage && !this.key?.startsWith("twb_") ? " A page of another origin needs a browser key (twb_…)." : "";
+      const hint = inPage && this.key?.startsWith("tw_") ? " A page of another origin needs a browser key (twb_…)." : "";
       throw new ThumbwheelError(`${url} does not answer (${reason}).${hint}`, { code: "unreachable", cause });
     } finally {
       clearTimeout(timer);

@@ -56,6 +56,7 @@ button[aria-disabled=true] { cursor: progress; opacity: .7 }
 
 /** @typedef {import("./client.js").Signal} Signal */
 /** @typedef {"up" | "down"} Thumb */
+/** @typedef {{completionId: string | null, actor: string | null}} Subject */
 /** @typedef {{value?: Thumb, eventId?: string, commentId?: string, tried?: {action: string, eventId: string}}} Vote */
 
 /** This file may be imported on a server, too, where there are no elements. */
@@ -104,6 +105,7 @@ export class ThumbwheelThumbs extends Base {
   attributeChangedCallback(name) {
     if (name === "completion-id" || name === "actor") {
       this.#close();
+      this.#text.value = "";
       this.#status.textContent = "";
     }
     this.#render();
@@ -130,8 +132,14 @@ export class ThumbwheelThumbs extends Base {
     return button;
   }
 
-  #key() {
-    return JSON.stringify([this.getAttribute("completion-id"), this.getAttribute("actor")]);
+  /** @returns {Subject} */
+  #subject() {
+    return { completionId: this.getAttribute("completion-id"), actor: this.getAttribute("actor") };
+  }
+
+  /** @param {Subject} [subject] */
+  #key(subject = this.#subject()) {
+    return JSON.stringify(subject);
   }
 
   /** @returns {Vote} */
@@ -166,6 +174,7 @@ export class ThumbwheelThumbs extends Base {
   /** @param {Thumb} value */
   async #press(value) {
     if (this.#pending) return;
+    const subject = this.#subject();
     const vote = this.#vote();
     this.#votes.set(this.#key(), vote);
     const undone = vote.value === value;
@@ -179,19 +188,24 @@ export class ThumbwheelThumbs extends Base {
     const next = undone ? undefined : value;
     const { commentId } = vote;
     const after = { value: next, eventId: next && eventId, tried: undefined, commentId: undefined };
-    if (!(await this.#send(signal, eventId, vote.eventId, next, () => Object.assign(vote, after)))) return;
-    if (undone && commentId && !(await this.#send(signal, newId(), commentId, next))) return;
+    const ids = { event_id: eventId, supersedes: vote.eventId };
+    if (!(await this.#send(subject, signal, ids, next, () => Object.assign(vote, after)))) return;
+    const commentIds = { event_id: newId(), supersedes: commentId };
+    if (undone && commentId && !(await this.#send(subject, signal, commentIds, next))) return;
+    if (this.#key(subject) !== this.#key()) return;
     this.#status.textContent = this.#textOf(undone ? "text-removed" : "text-thanks");
     this.#box.hidden = next !== "down" || !this.hasAttribute("comment");
   }
 
   async #comment() {
     if (this.#pending) return;
+    const subject = this.#subject();
     const vote = this.#vote();
     const text = this.#text.value.trim();
     const commentId = newId();
-    if (text && !(await this.#send({ kind: "comment", text }, commentId, undefined, vote.value))) return;
+    if (text && !(await this.#send(subject, { kind: "comment", text }, { event_id: commentId }, vote.value))) return;
     if (text) vote.commentId = commentId;
+    if (this.#key(subject) !== this.#key()) return;
     this.#text.value = "";
     this.#close();
     this.#status.textContent = this.#textOf("text-thanks");
@@ -206,27 +220,28 @@ export class ThumbwheelThumbs extends Base {
   /**
    * Sends a signal and returns whether it was stored; says so if not.
    *
+   * @param {Subject} subject
    * @param {Signal} signal
-   * @param {string} eventId
-   * @param {string | undefined} supersedes
+   * @param {{event_id: string, supersedes?: string}} ids
    * @param {Thumb | undefined} value the vote to show meanwhile
    * @param {() => void} [stored] remembers it, before anybody is told
    */
-  async #send(signal, eventId, supersedes, value, stored) {
-    const completionId = this.getAttribute("completion-id");
-    const actor = this.getAttribute("actor");
-    this.#pending = { key: this.#key(), value };
+  async #send(subject, signal, ids, value, stored) {
+    const { completionId, actor } = subject;
+    this.#pending = { key: this.#key(subject), value };
     this.#status.textContent = "";
     this.#render();
     try {
       if (!completionId || !actor) throw new TypeError("thumbwheel-thumbs needs completion-id and actor.");
-      await this.#sending().feedback(completionId, signal, { actor, event_id: eventId, supersedes });
+      await this.#sending().feedback(completionId, signal, { actor, ...ids });
       stored?.();
-      this.#tell("thumbwheel-sent", { completionId, kind: signal.kind, value, eventId });
+      this.#tell("thumbwheel-sent", { completionId, kind: signal.kind, value, eventId: ids.event_id });
       return true;
     } catch (error) {
       const limited = /** @type {{status?: number}} */ (error).status === 429;
-      this.#status.textContent = this.#textOf(limited ? "text-limited" : "text-error");
+      if (this.#key(subject) === this.#key()) {
+        this.#status.textContent = this.#textOf(limited ? "text-limited" : "text-error");
+      }
       this.#tell("thumbwheel-error", { completionId, error });
       return false;
     } finally {

@@ -101,7 +101,7 @@ export class Thumbwheel {
      * @param {Fields & {minimum?: number, maximum?: number}} fields
      * @param {SendOptions} [options]
      */
-    rate(completionId: string, value: number, { minimum, maximum, ...fields }: Fields & {
+    rate(completionId: string, value: number, fields: Fields & {
         minimum?: number;
         maximum?: number;
     }, options?: SendOptions): Promise<Sent>;

@@ -13,6 +13,10 @@ export class ThumbwheelThumbs extends HTMLElement {
 }
 export type Signal = import("./client.js").Signal;
 export type Thumb = "up" | "down";
+export type Subject = {
+    completionId: string | null;
+    actor: string | null;
+};
 export type Vote = {
     value?: Thumb;
     eventId?: string;

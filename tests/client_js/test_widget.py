@@ -161,6 +161,29 @@ def test_an_earlier_vote_is_shown_and_taken_back_by_its_id_or_wholly(client, pag
     assert (second.completion_id, second.supersedes) == ("m2", None)
 
 
+def test_an_element_that_gets_another_completion_while_it_sends_keeps_the_votes_apart(client, page, open_widget):
+    open_widget("comment")
+    page.evaluate(
+        """() => {
+          const element = document.querySelector("thumbwheel-thumbs");
+          element.client = {feedback: () => new Promise((answer) => window.answer = answer)};
+        }"""
+    )
+
+    thumb(page, "Bad answer").click()
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-pressed", "true")
+    page.evaluate("document.querySelector('thumbwheel-thumbs').setAttribute('completion-id', 'm2')")
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-pressed", "false")
+    page.evaluate("window.answer({})")
+
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-disabled", "false")
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("status")).to_be_empty()
+    expect(page.get_by_role("textbox")).to_be_hidden()
+    page.evaluate("document.querySelector('thumbwheel-thumbs').setAttribute('completion-id', 'm1')")
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-pressed", "true")
+
+
 def test_it_is_used_by_keyboard_in_other_words_and_seen_in_forced_colours(client, page, open_widget):
     open_widget('label="Hilfreich?" label-up="Gut" text-thanks="Danke."')
     page.emulate_media(forced_colors="active", reduced_motion="reduce")
