@@ -87,7 +87,7 @@ families: venv ## every model family of transformers, packed, padded or refused,
 verify-vllm: venv ## adapters of the trainer on a real vLLM, loaded, probed and refused, in minutes; VLLM=/path/to/venv/bin/vllm
 	@VLLM=$(or $(VLLM),$(error name vLLM's program: make verify-vllm VLLM=/path/to/venv/bin/vllm)) $(PYTHON_VENV) -m pytest -m trial tests/serving/test_real_servers.py tests/gateway/test_real_vllm.py -k vllm -s $(ARGS)
 
-check: venv ## style, types, import contracts, migrations, docstrings, compose file: everything that CI checks except the tests
+check: venv ## style, types, import contracts, migrations, docstrings, JavaScript client, compose file: everything that CI checks except the tests
 	@$(PYTHON_VENV) -m ruff check .
 	@$(PYTHON_VENV) -m ruff format --check --quiet .
 	@$(PYTHON_VENV) -m mypy
@@ -95,6 +95,7 @@ check: venv ## style, types, import contracts, migrations, docstrings, compose f
 	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py --check
 	@$(PYTHON_VENV) tools/docstrings.py
+	@tools/check_client_js
 	@$(MAKE) --no-print-directory docker-config
 
 up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in ARGS, for example ARGS="--port 8080"
