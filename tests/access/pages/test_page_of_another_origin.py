@@ -86,19 +86,19 @@ def test_a_page_of_another_origin_sends_a_thumb_is_limited_and_may_do_nothing_el
     def send(secret: str, event: object = None, path: str = "/v1/feedback", method: str = "POST") -> dict[str, object]:
         return page.evaluate(SEND, [url, secret, path, method, event])
 
-    assert [send(own, thumb(n))["status"] for n in (1, 2)] == [201, 201]
-    limited = send(own, thumb(3))
+    answers = (send(own, thumb(number)) for number in range(5))  # 2 + 2 + 1: a minute may end in between
+    limited = next(answer for answer in answers if answer["status"] != 201)
     assert (limited["status"], limited["code"]) == (429, "rate_limited")
     assert int(str(limited["retryAfter"])) > 0
-    assert send(foreign, thumb(4)) == {"status": 403, "code": "other_origin", "retryAfter": None}
+    assert send(foreign, thumb(14)) == {"status": 403, "code": "other_origin", "retryAfter": None}
 
     for path, method in [("/v1/feedback", "GET"), ("/v1/runs", "GET"), ("/v1/keys", "GET")]:
         assert "blocked" in send(own, path=path, method=method), path
-    assert "blocked" in send(own, [thumb(5)], "/v1/feedback/batch")
+    assert "blocked" in send(own, [thumb(15)], "/v1/feedback/batch")
     assert "blocked" in send(own, {}, "/v1/runs")
-    assert "blocked" in send(admin_key, thumb(6)), "a page must notice that this key does not belong into it"
-    assert {event.event_id for event in client.events.list()} >= {"e1", "e2"}
-    assert not {"e3", "e4", "e5"} & {event.event_id for event in client.events.list()}
+    assert "blocked" in send(admin_key, thumb(16)), "a page must notice that this key does not belong into it"
+    assert {event.event_id for event in client.events.list()} >= {"e0", "e1"}
+    assert not {"e14", "e15", "e16"} & {event.event_id for event in client.events.list()}
 
 
 def test_a_vote_link_that_a_scanner_opens_stores_nothing_and_its_form_stores_one_vote(client, page):
