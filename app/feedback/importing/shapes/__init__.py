@@ -3,6 +3,7 @@
 from app.feedback.importing.drafts import Row
 from app.feedback.importing.shapes import (
     alpaca,
+    anythingllm,
     argilla,
     dify,
     events,
@@ -54,6 +55,7 @@ SHAPES: tuple[RecordShape, ...] = (
     librechat.SHAPE,
     flowise.SHAPE,
     dify.SHAPE,
+    anythingllm.SHAPE,
     argilla.SHAPE,
     label_studio.SHAPE,
     openai.PAIRS,

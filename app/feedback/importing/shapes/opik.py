@@ -41,8 +41,8 @@ def _judged(about: str, score: Row, rules: Rules) -> Iterator[Draft]:
     """Yields the score of each person: the value itself is their mean."""
     name = str(score.get("name", ""))
     people = object_of(score.get("value_by_author")) or {str(score.get("created_by", "")): score}
-    for person, given in people.items():
-        given = {**score, **object_of(given)}
+    for person, part in people.items():
+        given = {**score, **object_of(part)}
         if given.get("source") not in _PEOPLE:
             yield SaysNothing(f"the score {name} is by a judge, not by a person")
             continue
