@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Row, SaysNothing
@@ -27,8 +27,9 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
     if row["rating"] in (None, "", _UNRATED):
         raise SaysNothing("nobody rated the answer")
     prompt, answer = text_of(row["prompt"], "prompt"), text_of(row.get("response") or "", "response")
-    # Each installation numbers its chats from 1.
-    digest = hashlib.sha256(f"{row['sent_at']}\n{prompt}\n{answer}".encode()).hexdigest()[:16]
+    moment = _second(row["sent_at"])
+    # Each installation numbers its chats from 1. The texts are left out: line breaks are missing from the CSV.
+    digest = hashlib.sha256(f"{row['workspace']}\n{moment}".encode()).hexdigest()[:16]
     about = f"anythingllm-{required_id(row['id'], 'id')}-{digest}"
     body: Body = {
         "event_id": f"{about}/rating",
@@ -38,20 +39,21 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
         "signal": rules.thumbs(row["rating"], "rating"),
         "origin": "import",
         "metadata": {"source": "AnythingLLM"},
-        "occurred_at": _time(row["sent_at"]),  # of the chat: the rating has none
+        "occurred_at": moment,  # of the chat: the rating has none
     }
     if row.get("username") not in (None, "", *_NOBODY):
         body["actor"] = required_id(row["username"], "username")
     yield EventDraft(body)
 
 
-def _time(value: Any) -> Any:
+def _second(value: Any) -> Any:
+    """Returns the time of a chat to the second, which both CSV and JSON have."""
     scripted = _SCRIPTED.match(value) if isinstance(value, str) else None
-    if scripted is None:
-        return time_of(value)
     try:
-        return datetime.strptime(scripted[1], "%b %d %Y %H:%M:%S GMT%z").isoformat()
-    except ValueError:
+        if scripted is not None:
+            return datetime.strptime(scripted[1], "%b %d %Y %H:%M:%S GMT%z").astimezone(UTC).isoformat()
+        return datetime.fromisoformat(time_of(value)).astimezone(UTC).replace(microsecond=0).isoformat()
+    except (ValueError, TypeError):
         return value
 
 

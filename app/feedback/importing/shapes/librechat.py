@@ -1,6 +1,7 @@
 """LibreChat: exported conversations, as a list of messages or as a tree, with thumbs on their answers. Pure."""
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,9 +37,9 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
 
 def _messages(row: Row) -> Iterator[Row]:
     """Yields all messages: the tree holds them as children of each other, the list side by side."""
-    waiting = list(row.get("messagesTree") or row.get("messages") or ())
+    waiting = deque(row.get("messagesTree") or row.get("messages") or ())
     while waiting:
-        message = waiting.pop(0)
+        message = waiting.popleft()
         if isinstance(message, dict):
             yield message
             waiting.extend(message.get("children") or ())
@@ -53,7 +54,7 @@ def _event(row: Row, messages: Mapping[str, Row], about: str, rules: Rules) -> E
     if len(turns) == 1:
         raise Faulty("the conversation has no message before the rated answer")
     *calls, last = _said(message)
-    said = [part for turn in turns[:-1] for part in _said(turn)]
+    said = [part for turn in turns[:-1] for part in _said(turn) if part["content"] or "tool_calls" in part]
     prompt = traced_prompt([*said, *calls], "the conversation")
     prompt = with_system(object_of(row.get("options")).get("promptPrefix"), prompt)
     conversation = required_id(row["conversationId"], "conversationId")

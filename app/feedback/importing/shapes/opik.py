@@ -14,10 +14,16 @@ _PEOPLE = ("ui", "sdk")  # online_scoring is a judge
 
 
 def _recognises(row: Row) -> bool:
-    return {"feedback_scores", "start_time", "input", "output"} <= row.keys()
+    return {"feedback_scores", "start_time", "input", "output"} <= _trace(row).keys()
+
+
+def _trace(row: Row) -> Row:
+    """Returns the trace: a record of the API, or in a file of `opik export` the field beside its spans."""
+    return row["trace"] if isinstance(row.get("trace"), dict) and "spans" in row else row
 
 
 def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
+    row = _trace(row)
     if row.get("type") not in (None, "llm", "general"):
         raise SaysNothing("a span that is no call of a model holds no answer")
     if row.get("error_info") or row["output"] in (None, "", {}, []):
@@ -95,7 +101,10 @@ SHAPE = RecordShape(
     frozenset(
         {
             "id", "type", "model", "metadata", "input", "output", "error_info", "thread_id", "feedback_scores",
-            "comments", "start_time",
+            "comments",
+            "start_time",
+            "trace",
+            "spans",
         }
     ),
 )  # fmt: skip
