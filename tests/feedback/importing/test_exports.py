@@ -1,5 +1,6 @@
 """Every file of `exports`: its shape, what it becomes, and that this is what the tool's description says of it."""
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -217,6 +218,35 @@ def test_calls_of_tools_in_an_answer_of_librechat_are_messages_of_its_prompt(tmp
     assert vote.event.prompt[1].reasoning_content == "Search."
     assert vote.event.completion == "It is x."
     assert signals([vote, remark])[1] == {"kind": "comment", "text": "other"}
+
+
+def test_a_long_conversation_on_one_line_is_read(tmp_path):
+    conversation = json.loads((EXPORTS / "librechat_conversation.json").read_text(encoding="utf-8"))
+    conversation["messages"][-1]["text"] = "x" * (1 << 20)
+    path = tmp_path / "conversation.json"
+    path.write_text(json.dumps(conversation))
+
+    assert Counter(map(kind, filter(is_kept, importing.read(path))))[UP] == 4
+
+
+def test_the_csv_of_lunary_holds_what_its_json_lines_hold(tmp_path):
+    lines = (EXPORTS / "lunary_export.jsonl").read_text(encoding="utf-8").splitlines()
+    runs = [{name: _cell(value) for name, value in json.loads(line).items()} for line in lines]
+    path = tmp_path / "export.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for run in runs for name in run)))
+        writer.writeheader()
+        writer.writerows(runs)
+
+    def held(path: Path) -> list[Any]:
+        items = filter(is_kept, importing.read(path))
+        return [item.event if isinstance(item, Imported) else item.completion for item in items]  # type: ignore[union-attr]
+
+    assert held(path) == held(EXPORTS / "lunary_export.jsonl")
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, str | None) else json.dumps(value)
 
 
 def test_a_file_of_opik_export_holds_one_trace_beside_its_spans(tmp_path):

@@ -1,5 +1,6 @@
 """Lunary: exported runs, which become registered completions, and the thumbs on them. Pure."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,15 +25,16 @@ def _recognises(row: Row) -> bool:
 def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
     if row["type"] not in _ANSWERING:
         raise SaysNothing(f"a run of type {shown(row['type'])} is no answer of a model")
-    if row.get("error") or row["output"] in (None, "", {}, []):
+    given, answered = _decoded(row.get("input")), _decoded(row.get("output"))
+    if row.get("error") or answered in (None, "", {}, []):
         raise SaysNothing("a run that failed, or has no output, holds no answer")
-    if _WITHHELD in (row["input"], row["output"]):
+    if _WITHHELD in (given, answered):
         raise SaysNothing("Lunary was told not to keep the texts of the run")
     about = required_id(row.get("id"), "id")
     parameters = object_of(row.get("params"))
-    prompt = traced_prompt({"messages": _cased(row["input"]), "tools": parameters.get("tools")})
+    prompt = traced_prompt({"messages": _cased(given), "tools": parameters.get("tools")})
     body: Body = {
-        **texts_of(prompt, traced_answer(_cased(row["output"]))),
+        **texts_of(prompt, traced_answer(_cased(answered))),
         "metadata": {"source": "Lunary", **({"model": row["name"]} if isinstance(row.get("name"), str) else {})},
     }
     sampling = {name: parameters[given] for given, name in _SAMPLING.items() if parameters.get(given) is not None}
@@ -41,7 +43,7 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
 
 
 def _feedback(row: Row, about: str, rules: Rules) -> Draft:
-    feedback, user = object_of(row["feedback"]), object_of(row.get("user"))
+    feedback, user = object_of(row.get("feedback")), object_of(row.get("user"))
     thumb, comment = feedback.get("thumb", feedback.get("thumbs")), feedback.get("comment")
     comment = comment if isinstance(comment, str) and comment.strip() else None
     if thumb is not None:
@@ -68,6 +70,16 @@ def _feedback(row: Row, about: str, rules: Rules) -> Draft:
     return EventDraft(event, comment)
 
 
+def _decoded(value: Any) -> Any:
+    """Returns messages, which the CSV holds as JSON."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
 def _cased(value: Any) -> Any:
     """Returns messages with the API's names of fields."""
     if isinstance(value, list):
@@ -83,4 +95,5 @@ SHAPE = RecordShape(
     _recognises,
     _drafts,
     frozenset({"id", "type", "name", "input", "output", "error", "params", "feedback", "user", "createdAt", "endedAt"}),
+    textual=True,
 )
