@@ -25,6 +25,8 @@ DOWN = frozenset(
 _OF_USERS = re.compile(r"feedback|thumb|vote|like|helpful|satisf|user_?(score|rating)|reaction")
 #: Words in the name of a score from 1 to 5: a 1 is the worst of them, not a thumbs up.
 _STARS = re.compile(r"star|rating|satisf|csat")
+#: Words that answer a question, whose subject alone says whether they are good.
+_ANSWERS = frozenset({"yes", "y", "true", "t", "1", "no", "n", "false", "f", "0"})
 #: Skin tones, and the selector of the coloured form.
 _MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
 
@@ -72,12 +74,21 @@ class Rules:
             raise Faulty(f"{name} is {number:g}, beyond a scale of {least:g} to {most:g}: name it with --scale MIN:MAX")
         return {"kind": "rating", "value": number, "minimum": least, "maximum": most}
 
+    def choice(self, name: str, value: str) -> Body:
+        """Returns the signal of a label that a person chose: a thumb, an outcome for yes and no, or else a comment."""
+        word = word_of(value)
+        if not self.have_words and word in _ANSWERS and _OF_USERS.search(_title(name)) is None:
+            return {"kind": "outcome", "name": name, "value": word in UP}
+        if self.have_words or word in UP | DOWN:
+            return self.thumbs(value, name)
+        return {"kind": "comment", "text": f"{name}: {value}"}
+
     def score(self, name: str, value: Any, text: str | None = None) -> Body:
         """Returns the signal of a named score: a thumb, a rating, an outcome, or else a comment that names it.
 
         text  the label of the score, if it has one beside the number
         """
-        title = name.lower().replace("-", "_").replace(" ", "_")
+        title = _title(name)
         of_users = _OF_USERS.search(title) is not None
         if isinstance(text, str) and (self.have_words or word_of(text) in UP | DOWN) and (of_users or value is None):
             return self.thumbs(text, name)
@@ -105,6 +116,10 @@ class Rules:
         if 0 <= number <= 1 and not stars:
             return self.rating(number, name, (0, 1))
         raise Faulty(f"the score {name} is {number:g} on an unknown scale: name it with --scale MIN:MAX")
+
+
+def _title(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_")
 
 
 def words_of(values: Iterable[str]) -> frozenset[str]:

@@ -178,6 +178,14 @@ def last_answer(messages: Any, name: str = "messages") -> tuple[list[Any], Any]:
     return messages_of(messages[:-1]), answer_of(messages[-1:], f"the last of the {name}")
 
 
+def first_of(fields: Row, names: tuple[str, ...], what: str) -> Any:
+    """Returns the first of the named fields that has a value, or else one that is empty. Raises `Faulty`."""
+    given = [fields[name] for name in names if fields.get(name) is not None]
+    if not given:
+        raise Faulty(f"there is no field for the {what}: {', '.join(names)}")
+    return next((value for value in given if value not in ("", [])), given[0])
+
+
 def require_row_complete(row: Row) -> None:
     """Raises `Faulty` if the row has columns that a model should read but that are not in its texts."""
     if (fault := lost_in_row(row)) is not None:

@@ -15,6 +15,7 @@ ARRAYS = frozenset(
     {
         "data", "batch", "events", "items", "rows", "records", "results", "runs", "feedback", "feedbacks", "scores",
         "traces", "observations", "annotations", "tickets", "tasks", "resourceLogs", "span_annotations",
+        "feedback_data", "satisfaction_ratings", "content",
     }
 )  # fmt: skip
 _MARK = b"\xef\xbb\xbf"

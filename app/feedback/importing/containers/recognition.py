@@ -22,6 +22,8 @@ MAGIC = {
 }
 KNOWN = "JSON lines, a JSON array, CSV, TSV or parquet"
 _WRAPPED = re.compile(rb'\{\s*"(' + "|".join(sorted(ARRAYS)).encode() + rb')"\s*:\s*\[')
+#: First fields of documents that tools write on one line of any length: of a page, and of a conversation.
+_ON_ONE_LINE = re.compile(rb'\{\s*"(page|conversationId)"\s*:')
 
 
 class Container(NamedTuple):
@@ -89,7 +91,7 @@ def _is_document(lines: Sequence[bytes]) -> bool:
         return False
     if len(lines) == 1:
         # A page or a batch of one line may be long; a short one is a document of one line, too.
-        return _WRAPPED.match(first) is not None
+        return _WRAPPED.match(first) is not None or (_ON_ONE_LINE.match(first) is not None and len(first) > HEAD // 2)
     return _breaks_off(first) or (_WRAPPED.match(first) is not None and len(first) > HEAD // 2)
 
 

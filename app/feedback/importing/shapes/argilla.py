@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
-from app.feedback.importing.judgements import DOWN, UP, Rules, number_of, word_of
+from app.feedback.importing.judgements import Rules, number_of
 from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.shapes.table import NAMES
-from app.feedback.importing.texts import body_of, preference_of
+from app.feedback.importing.texts import body_of, first_of, preference_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, time_of
 
 _PROMPTS = (*NAMES["prompt"], "instruction", "chat", "text")
+_TIES = ("tie", "equal", "same", "both", "neither")
 _REWRITES = re.compile(r"correct|edit|improve|rewrite|revise")
 
 
@@ -25,7 +26,7 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
     if not answers:
         raise SaysNothing("nobody submitted a response to the record")
     fields = row["fields"]
-    prompt = traced_prompt(_first(fields, _PROMPTS, "prompt"), "the prompt")
+    prompt = traced_prompt(first_of(fields, _PROMPTS, "prompt"), "the prompt")
     record = as_text(row.get("id", row.get("external_id")), "id")
     for question, value, actor, moment in answers:
         try:
@@ -68,8 +69,22 @@ def _judged(fields: Row, prompt: Any, question: str, value: Any, rules: Rules) -
         tie = ranks[first] == ranks[second]
         texts = [traced_answer(fields.get(name), f"the field {name}") for name in (first, second)]
         return preference_of(prompt, texts[0], texts[1], tie=tie)
-    answer = traced_answer(_first(fields, NAMES["completion"], "answer"), "the answer")
+    sides = _compared(fields, value)
+    if sides is not None:
+        texts = [traced_answer(fields[name], f"the field {name}") for name in sides]
+        return preference_of(prompt, texts[0], texts[1], tie=value not in sides)
+    answer = traced_answer(first_of(fields, NAMES["completion"], "answer"), "the answer")
     return body_of(prompt, answer, _signal(question, value, rules))
+
+
+def _compared(fields: Row, value: Any) -> list[str] | None:
+    """Returns the names of two answers, the preferred one first, if the response names one of them or a tie."""
+    if not isinstance(value, str) or any(name in fields for name in NAMES["completion"]):
+        return None
+    sides = [name for name, text in fields.items() if name not in _PROMPTS and text is not None]
+    if len(sides) != 2 or value not in (*sides, *_TIES):
+        return None
+    return sorted(sides, key=lambda name: name != value)
 
 
 def _signal(question: str, value: Any, rules: Rules) -> Body:
@@ -79,12 +94,12 @@ def _signal(question: str, value: Any, rules: Rules) -> Body:
         raise SaysNothing(f"the response to {question} is empty")
     if isinstance(value, str) and _REWRITES.search(question.lower()):
         return {"kind": "edit", "text": value}
-    if rules.have_words or (isinstance(value, str) and word_of(value) in UP | DOWN and number_of(value) is None):
+    if rules.have_words:
         return rules.thumbs(value, question)
     if number_of(value) is not None:
         return rules.rating(value, question)
     if isinstance(value, str):
-        return {"kind": "comment", "text": f"{question}: {value}"}
+        return rules.choice(question, value)
     raise Faulty(f"the response to {question} is neither a label, a rating nor a text")
 
 
@@ -96,13 +111,6 @@ def _ranks(value: Any) -> dict[str, float] | None:
     if len(ranks) != 2:
         raise Faulty(f"a ranking of {len(value)} answers: only two can be compared")
     return ranks
-
-
-def _first(fields: Row, names: tuple[str, ...], what: str) -> Any:
-    for name in names:
-        if fields.get(name) not in (None, "", []):
-            return fields[name]
-    raise Faulty(f"the record has no field for the {what}: {', '.join(names)}")
 
 
 SHAPE = RecordShape(

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
-from app.feedback.importing.judgements import DOWN, UP, Rules, shown, word_of
+from app.feedback.importing.judgements import Rules, shown
 from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.shapes.table import NAMES
-from app.feedback.importing.texts import body_of, preference_of
+from app.feedback.importing.texts import body_of, first_of, last_answer, preference_of
 from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, time_of
 
@@ -24,8 +24,8 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
     given = [item for item in row["annotations"] if isinstance(item, dict) and not item.get("was_cancelled")]
     if not any(item.get("result") for item in given):
         raise SaysNothing("nobody annotated the task")
-    data = row["data"]
-    prompt = traced_prompt(_first(data, _PROMPTS, "prompt"), "the prompt")
+    data = _with_answer(row["data"])
+    prompt = traced_prompt(first_of(data, _PROMPTS, "prompt"), "the prompt")
     for annotation in given:
         for result in annotation.get("result") or ():
             try:
@@ -34,6 +34,16 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
                 yield fault
                 continue
             yield EventDraft(body | _about(row, annotation, str(result.get("from_name", ""))))
+
+
+def _with_answer(data: Row) -> Row:
+    """Returns the data of a task; of a dialogue that ends in the judged answer, the answer has a field of its own."""
+    named = (*NAMES["completion"], *_LEFT, *_RIGHT)
+    dialogue = next((name for name in _PROMPTS if isinstance(data.get(name), list)), None)
+    if dialogue is None or any(name in data for name in named):
+        return data
+    before, answer = last_answer(data[dialogue], dialogue)
+    return {**data, dialogue: before, NAMES["completion"][0]: answer}
 
 
 def _about(row: Row, annotation: Row, control: str) -> Body:
@@ -57,22 +67,18 @@ def _judged(data: Row, prompt: Any, result: Any, rules: Rules) -> Body:
         raise Faulty("a result of the annotation is not a JSON object")
     kind, value = result.get("type"), object_of(result.get("value"))
     if kind == "pairwise":
-        sides = {"left": _first(data, _LEFT, "left answer"), "right": _first(data, _RIGHT, "right answer")}
-        left, right = (traced_answer(sides[side], f"the {side} answer") for side in ("left", "right"))
+        left, right = first_of(data, _LEFT, "left answer"), first_of(data, _RIGHT, "right answer")
         selected = value.get("selected")
         if selected not in ("left", "right"):
             return preference_of(prompt, left, right, tie=True)
         return preference_of(prompt, *((left, right) if selected == "left" else (right, left)))
-    answer = traced_answer(_first(data, NAMES["completion"], "answer"), "the answer")
+    answer = traced_answer(first_of(data, NAMES["completion"], "answer"), "the answer")
     return body_of(prompt, answer, _signal(kind, value, str(result.get("from_name", "")), rules))
 
 
 def _signal(kind: Any, value: Body, control: str, rules: Rules) -> Body:
     if kind == "choices" and isinstance(value.get("choices"), list) and len(value["choices"]) == 1:
-        [choice] = value["choices"]
-        if rules.have_words or word_of(choice) in UP | DOWN:
-            return rules.thumbs(choice, control)
-        return {"kind": "comment", "text": f"{control}: {choice}"}
+        return rules.choice(control, str(value["choices"][0]))
     if kind == "rating":
         return rules.rating(value.get("rating"), control or "rating")
     if kind == "number":
@@ -83,13 +89,6 @@ def _signal(kind: Any, value: Body, control: str, rules: Rules) -> Body:
             raise SaysNothing("the text of the annotation is empty")
         return {"kind": "comment" if "comment" in control.lower() else "edit", "text": text}
     raise Faulty(f"a result of type {shown(kind)} has no signal: choices, rating, textarea and pairwise have")
-
-
-def _first(data: Row, names: tuple[str, ...], what: str) -> Any:
-    for name in names:
-        if data.get(name) not in (None, "", []):
-            return data[name]
-    raise Faulty(f"the task has no field for the {what}: {', '.join(names)}")
 
 
 SHAPE = RecordShape(

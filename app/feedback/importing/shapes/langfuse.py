@@ -15,6 +15,9 @@ from app.feedback.importing.traced_texts import traced_answer, traced_prompt
 from app.feedback.importing.values import as_text, object_of, required_id, time_of
 
 _SAMPLING = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
+_OBSERVATIONS = (
+    "SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL", "CHAT",
+)  # fmt: skip
 _BODIES = ("trace-create", "generation-create", "generation-update", "score-create")
 
 
@@ -70,6 +73,8 @@ def _signal(name: str, kind: Any, value: Any, text: Any, rules: Rules) -> Body:
 
 def _is_trace(row: Row) -> bool:
     fields = row.keys()
+    if row.get("type") not in (None, *_OBSERVATIONS):  # other tools' traces have types in lower case
+        return False
     return {"input", "output"} <= fields and bool(
         fields & {"traceId", "sessionId", "userId", "observations", "trace_id", "htmlPath"}
     )

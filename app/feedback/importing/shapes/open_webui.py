@@ -59,9 +59,12 @@ def _chat(row: Row, rules: Rules) -> Iterator[Draft]:
 
 def _event(chat: Row, about: str, judgement: Row, facts: Body, rules: Rules) -> EventDraft:
     rating = judgement.get("rating")
-    if rating in (None, 0, ""):
+    remarks = [part for part in (judgement.get("reason"), judgement.get("comment")) if isinstance(part, str) and part]
+    remark = ": ".join(remarks) or None
+    unrated = rating in (None, 0, "")
+    if unrated and remark is None:
         raise SaysNothing("the feedback has no rating")
-    if rating not in (1, -1, "1", "-1"):
+    if not unrated and rating not in (1, -1, "1", "-1"):
         raise Faulty(f"rating is {shown(rating)}: must be 1 or -1")
     messages = object_of(object_of(chat.get("history")).get("messages"))
     if about not in messages:
@@ -76,16 +79,15 @@ def _event(chat: Row, about: str, judgement: Row, facts: Body, rules: Rules) -> 
     if isinstance(system, str) and system:
         prompt = [{"role": "system", "content": system}, *prompt]
     model = judgement.get("model_id") or turns[-1].get("model")
-    remarks = [part for part in (judgement.get("reason"), judgement.get("comment")) if isinstance(part, str) and part]
     body: Body = {
         "completion_id": about,
         **texts_of(prompt, answer),
-        "signal": rules.thumbs(rating, "rating"),
+        "signal": {"kind": "comment", "text": remark} if unrated else rules.thumbs(rating, "rating"),
         "origin": "import",
         "metadata": {"source": "open-webui", **({"model": model} if isinstance(model, str) else {})},
         **{name: value for name, value in facts.items() if value is not None},
     }
-    return EventDraft(body, ": ".join(remarks) or None)
+    return EventDraft(body, None if unrated else remark)
 
 
 def _turns_to(messages: Mapping[str, Any], about: str) -> list[Row]:

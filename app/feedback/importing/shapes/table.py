@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.feedback.importing.drafts import Body, Draft, EventDraft, Faulty, Row, SaysNothing
-from app.feedback.importing.judgements import Rules
+from app.feedback.importing.judgements import DOWN, UP, Rules, number_of, word_of
 from app.feedback.importing.shapes.shape import RecordShape
 from app.feedback.importing.texts import (
     answer_of,
@@ -111,7 +111,8 @@ def _signals(field: Body, rules: Rules) -> Iterator[Body]:
     if field["label"] is not None:
         yield rules.thumbs(field["label"], "label")
     if field["rating"] is not None:
-        yield rules.rating(field["rating"], "rating")
+        is_word = number_of(field["rating"]) is None and (rules.have_words or word_of(field["rating"]) in UP | DOWN)
+        yield (rules.thumbs if is_word else rules.rating)(field["rating"], "rating")
     if field["edit"] is not None:
         yield {"kind": "edit", "text": text_of(field["edit"], "edit")}
 

@@ -1,4 +1,4 @@
-"""Tickets with a satisfaction rating, as Zendesk and similar desks export them. Pure."""
+"""Tickets with a satisfaction rating, as Zendesk and similar desks export them, and Zendesk's ratings. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -66,6 +66,29 @@ def _drafts(row: Row, rules: Rules) -> Iterator[Draft]:
     yield EventDraft(body, comment)
 
 
+def _is_rating(row: Row) -> bool:
+    return {"ticket_id", "requester_id", "score", "assignee_id"} <= row.keys()
+
+
+def _rating(row: Row, rules: Rules) -> Iterator[Draft]:
+    if str(row["score"]).lower() in _UNRATED:
+        raise SaysNothing("nobody rated the ticket")
+    moment = row.get("updated_at") or row.get("created_at")
+    comment = row.get("comment")
+    yield EventDraft(
+        {
+            "event_id": f"satisfaction-{required_id(row.get('id'), 'id')}"[:128],
+            "completion_id": required_id(row["ticket_id"], "ticket_id"),
+            "signal": rules.thumbs(row["score"], "score"),
+            "actor": required_id(row["requester_id"], "requester_id"),
+            "origin": "import",
+            "metadata": {"source": "Zendesk"},
+            **({"occurred_at": time_of(moment)} if moment else {}),
+        },
+        comment if isinstance(comment, str) else None,
+    )
+
+
 class _Columns(frozenset[str]):
     """Names of columns, in whatever way they are capitalised and spaced."""
 
@@ -80,4 +103,11 @@ SHAPE = RecordShape(
     _drafts,
     _Columns(name for names in _NAMES.values() for name in names),
     textual=True,
+)
+RATINGS = RecordShape(
+    "zendesk-ratings",
+    "satisfaction ratings of Zendesk",
+    _is_rating,
+    _rating,
+    frozenset({"id", "ticket_id", "requester_id", "score", "comment", "created_at", "updated_at"}),
 )
