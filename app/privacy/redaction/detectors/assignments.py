@@ -21,7 +21,7 @@ _TOKEN = compiled(
 FEWEST_PASSWORD, FEWEST_TOKEN, MOST = 6, 16, 4096
 FEWEST_BITS = 3.0
 _QUOTES = "\"'`"
-_TRAILING = ".,;:!?"
+_TRAILING = ".,;:"
 _TOKEN_CHARACTERS = compiled(r"^[A-Za-z0-9._~+/=|:$-]+$")
 
 

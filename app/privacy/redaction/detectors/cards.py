@@ -92,7 +92,7 @@ def _has_check_digit(digits: str) -> bool:
     """Checks the digits by Luhn's formula (ISO/IEC 7812-1). Digits that are all equal belong to nobody."""
     values = [int(digit) for digit in reversed(digits)]
     total = sum(values[::2]) + sum(_DOUBLED[value] for value in values[1::2])
-    return total % 10 == 0 and len(set(values)) > 2
+    return total % 10 == 0 and len(set(values)) > 1
 
 
 def normalised(value: str) -> str:
