@@ -28,7 +28,7 @@ _FORMATS = (
     r"sq0(?:atp-[A-Za-z0-9_-]{22}|csp-[A-Za-z0-9_-]{43})", r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}",
     # messages, mail, work
     r"xox[abeoprs]-[A-Za-z0-9-]{20,}", r"xapp-[0-9]-[A-Z0-9]+-[0-9]+-[0-9a-f]{32,}",
-    r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{24,}", r"SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{39,50}",
+    r"(?:https://)?hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{24,}", r"SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{39,50}",
     r"xkeysib-[0-9a-f]{64}-[A-Za-z0-9]{16}", r"key-[0-9a-f]{32}", r"[0-9a-f]{32}-us[0-9]{1,2}", r"SK[0-9a-f]{32}",
     r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}",
     r"secret_[A-Za-z0-9]{43}", r"ntn_[A-Za-z0-9]{46}", r"lin_api_[A-Za-z0-9]{40}", r"figd_[A-Za-z0-9_-]{40}",

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from app.privacy.redaction.patterns import after, before, compiled
+from app.privacy.redaction.patterns import HYPHENS, SPACES, after, before, compiled, continues_word
 
-_SEPARATORS = " \u00a0\u2009\u202f.\u2010\u2011\u2013-"
-_RUN = compiled(rf"[0-9](?:[{_SEPARATORS}]?[0-9])+")
+_RUN = compiled(rf"[0-9](?:[{SPACES}{HYPHENS}.]?[0-9]){{13,}}")
 _GROUP = compiled(r"[0-9]+")
 FEWEST, MOST = 14, 19
 #: Groups as they are printed on cards. A number without separators is one group.
@@ -44,14 +43,14 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields where card numbers are."""
     for run in _RUN.finditer(text):
         start, end = run.span()
-        if end - start >= FEWEST and not _continues(text, start, end):
+        if not _continues(text, start, end):
             yield from _in_run(text, start, end)
 
 
 def _continues(text: str, start: int, end: int) -> bool:
     """Says whether the digits are part of a word or of a decimal number."""
     left, right = before(text, start), after(text, end)
-    return left.isalnum() or left in "_.$€£#" or right.isalnum() or right in "_%"
+    return continues_word(left) or left in ".$€£#" or continues_word(right) or right == "%"
 
 
 def _in_run(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
