@@ -1,19 +1,37 @@
-"""Made texts with known spans: `positives` have one value of a kind each, `negatives` only what looks like one."""
+"""Made texts with known spans: positive ones have a value of a kind each, negative ones only what looks like one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmarks.redaction.sentences import AROUND, MAKERS, NEGATIVES, SENTENCES
+import yaml
 
-FILLERS = (
-    "", "", "", "Thanks a lot for the help! ", "Das hat gestern noch funktioniert. ", "Merci beaucoup. ", "I ordered 3 of them on 4 May. ",
-    "好的。", "The answer was wrong in line 12: ", "> ", "1. ",
-)  # fmt: skip
+from benchmarks.redaction import negatives as lookalikes
+from benchmarks.redaction import values
+
+TEXTS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
+MAKERS: Mapping[str, Callable[[Random], str]] = {
+    "email": values.email,
+    "phone, international": values.phone(TEXTS["phones"]["abroad"]),
+    "phone, national": values.phone(TEXTS["phones"]["national"]),
+    "phone, plain with its name": values.phone(TEXTS["phones"]["plain"]),
+    "phone, plain without a name": values.phone(TEXTS["phones"]["plain"]),
+    "card": values.card,
+    "iban": values.iban,
+    "api_key": values.api_key,
+    "private_key": values.private_key,
+    "jwt": values.jwt,
+    "token": values.token,
+    "password": values.password,
+    "url_credentials": values.credentials,
+    "ip_address": values.ip_address,
+}
+PLACE = "{}"
 
 
 class MadeText(NamedTuple):
-    """`group` names the row of the table: a kind, or what looks like one; `start` and `end` are equal without a value."""
+    """A text. `group` names a row of the table; `kind` and the span are those of its value, None and 0 without one."""
 
     text: str
     group: str
@@ -23,24 +41,21 @@ class MadeText(NamedTuple):
 
 
 def positives(seed: int, each: int) -> Iterator[MadeText]:
-    for group, sentences in SENTENCES.items():
+    """Yields `each` texts of every group of values."""
+    for group, sentences in TEXTS["sentences"].items():
         random = Random(f"redaction {seed} {group}")
         for _ in range(each):
             value = MAKERS[group](random)
-            if group == "url_credentials":
-                sentence = random.choice(sentences)
-            else:
-                sentence = random.choice(sentences)
-            before, _, after = sentence.replace("{{", "\x01").replace("}}", "\x02").partition("{}")
-            before, after = (part.replace("\x01", "{").replace("\x02", "}") for part in (before, after))
-            start = len(filler := random.choice(FILLERS)) + len(before)
-            text = f"{filler}{before}{value}{after}"
-            yield MadeText(text, group, group.partition(",")[0], start, start + len(value))
+            before, _, after = random.choice(sentences).partition(PLACE)
+            before = random.choice(TEXTS["fillers"]) + before
+            kind = group.partition(",")[0]
+            yield MadeText(f"{before}{value}{after}", group, kind, len(before), len(before) + len(value))
 
 
 def negatives(seed: int, each: int) -> Iterator[MadeText]:
-    for group, maker in NEGATIVES.items():
+    """Yields `each` texts of every group of lookalikes."""
+    for group, maker in lookalikes.makers(TEXTS["code"]).items():
         random = Random(f"redaction {seed} {group}")
         for _ in range(each):
-            text = random.choice(FILLERS) + random.choice(AROUND).format(maker(random))
-            yield MadeText(text, group, None, 0, 0)
+            text = random.choice(TEXTS["around"]).replace(PLACE, maker(random))
+            yield MadeText(random.choice(TEXTS["fillers"]) + text, group, None, 0, 0)

@@ -10,8 +10,8 @@ _SEPARATOR = r"""["'`\]]{0,2}\s{0,3}(?::=|=>|=|:|:)\s{0,3}"""
 #: A quoted value without spaces, or all up to a space, quote, bracket or comma.
 _VALUE = r"""("[^"\s]+"|'[^'\s]+'|`[^`\s]+`|[^\s"'`,;&<>()\[\]{},。;]+)"""
 _PASSWORD = compiled(
-    r"(?:pass(?:word|wd|phrase|code)|\bpwd|\bpw|passwort|kennwort|contraseña|mot de passe|\bsenha|wachtwoord|hasło|lösenord"
-    rf"|пароль|密码|密碼|パスワード|비밀번호)(?:{_SEPARATOR}|\s(?:is|ist|es|est|é|è|to)\s){_VALUE}",
+    r"(?:pass(?:word|wd|phrase|code)|\bpwd|\bpw|passwort|kennwort|contraseña|mot de passe|\bsenha|wachtwoord|hasło"
+    rf"|lösenord|пароль|密码|密碼|パスワード|비밀번호)(?:{_SEPARATOR}|\s(?:is|ist|es|est|é|è|to)\s){_VALUE}",
     any_case=True,
 )
 _TOKEN = compiled(
@@ -35,9 +35,9 @@ def passwords(text: str) -> Iterator[tuple[int, int]]:
         value = text[start:end]
         if not FEWEST_PASSWORD <= len(value) <= MOST or not any(map(str.isalpha, value)):
             continue
-        if any(map(str.isdigit, value)) or not _SIGNS.isdisjoint(value[:-1]):
-            if not _is_code(text, start, end):
-                yield start, end
+        mixed = any(map(str.isdigit, value)) or not _SIGNS.isdisjoint(value[:-1])
+        if mixed and not _is_code(text, start, end):
+            yield start, end
 
 
 def tokens(text: str) -> Iterator[tuple[int, int]]:

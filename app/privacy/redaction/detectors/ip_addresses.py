@@ -30,9 +30,9 @@ def _is_version_4(text: str, start: int, end: int) -> bool:
     if before(text, start) == "/" and before(text, start - 1) != "/":
         return False
     address = text[start:end]
-    if not _is_global(address):
-        return False
-    return any(int(part) >= 100 for part in address.split(".")) or bool(_NAMED.search(text[max(0, start - _NEARBY) : start]))
+    has_large_part = any(len(part) == 3 for part in address.split("."))
+    named = has_large_part or bool(_NAMED.search(text[max(0, start - _NEARBY) : start]))
+    return named and _is_global(address)
 
 
 def _is_global(address: str) -> bool:

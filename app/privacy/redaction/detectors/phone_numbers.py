@@ -5,48 +5,70 @@ from collections.abc import Iterator
 from app.privacy.redaction.patterns import HYPHENS, SPACES, after, before, compiled, continues_word
 
 _GAP = rf"[{SPACES}{HYPHENS}()./]{{0,3}}"
-_INTERNATIONAL = compiled(rf"(?:\+|\b00|\(\+|\+\()[ ]?[1-9](?:{_GAP}[0-9]){{6,16}}")
-#: The trunk prefix 0, or 8 in Russia; an area in brackets; the hyphens and points of North America.
+_BETWEEN = rf"[{SPACES}{HYPHENS}]"
+_EXTENSION = r"(?:[ ]?(?:x|ext\.?|extension)[ ]?[0-9]{1,6})?"
+_INTERNATIONAL = compiled(rf"(?:\+|\b00|\(\+|\+\()[ ]?[1-9](?:{_GAP}[0-9]){{6,16}}{_EXTENSION}", any_case=True)
+_MORE = rf"[0-9]{{2,8}}(?:[{SPACES}{HYPHENS}./][0-9]{{2,5}}){{0,4}}"
+_LINE = rf"[2-9][0-9]{{2}}[{SPACES}{HYPHENS}.][0-9]{{4}}"
 _NATIONAL = compiled(
-    rf"\(0[1-9][0-9]{{0,4}}\)[{SPACES}{HYPHENS}/]{{0,2}}[0-9]{{2,8}}(?:[{SPACES}{HYPHENS}][0-9]{{2,5}}){{0,4}}"
-    rf"|\b0[1-9][0-9]{{0,4}}[{SPACES}{HYPHENS}./]{{1,3}}[0-9]{{2,8}}(?:[{SPACES}{HYPHENS}.][0-9]{{2,5}}){{0,4}}"
-    rf"|\b(?:1[{SPACES}{HYPHENS}.])?\([2-9][0-9]{{2}}\)[{SPACES}{HYPHENS}]?[2-9][0-9]{{2}}[{SPACES}{HYPHENS}.][0-9]{{4}}"
-    rf"|\([2-9][0-9]{{2}}\)[{SPACES}{HYPHENS}]?[2-9][0-9]{{2}}[{SPACES}{HYPHENS}.][0-9]{{4}}"
-    rf"|\b(?:1[{HYPHENS}.])?[2-9][0-9]{{2}}[{HYPHENS}.][2-9][0-9]{{2}}[{HYPHENS}.][0-9]{{4}}"
-    rf"|\([1-9][1-9]\)[{SPACES}]?9?[0-9]{{4}}[{SPACES}{HYPHENS}][0-9]{{4}}"
-    rf"|\b8[{SPACES}{HYPHENS}]?\([3-9][0-9]{{2}}\)[{SPACES}{HYPHENS}]?[0-9]{{3}}[{SPACES}{HYPHENS}][0-9]{{2}}[{SPACES}{HYPHENS}][0-9]{{2}}"
+    "(?:"
+    + "|".join(
+        (
+            # The trunk prefix 0, in brackets, before a separator, or before nine or ten digits.
+            rf"\(0[1-9][0-9]{{0,4}}\)[{SPACES}{HYPHENS}/]{{0,2}}{_MORE}",
+            rf"\b0[1-9][0-9]{{0,4}}[{SPACES}{HYPHENS}./]{{1,3}}{_MORE}",
+            r"\b0[1-9][0-9]{8,9}",
+            rf"\(06\){_BETWEEN}?[0-9]{{2}}/[0-9]{{3}}{_BETWEEN}[0-9]{{4}}",
+            # An area in brackets, or hyphens or points: North America.
+            rf"(?:\b1[{SPACES}{HYPHENS}.])?\([2-9][0-9]{{2}}\){_BETWEEN}?{_LINE}",
+            rf"\b[2-9][0-9]{{2}}[{HYPHENS}.]{_LINE}",
+            rf"\b1[{HYPHENS}.][2-9][0-9]{{2}}[{HYPHENS}.][0-9]{{3}}[{HYPHENS}.][0-9]{{4}}",
+            # Brazil; Russia with its trunk prefix 8.
+            rf"\([1-9][1-9]\)[{SPACES}]?9?[0-9]{{4}}{_BETWEEN}[0-9]{{4}}",
+            rf"\b8{_BETWEEN}?\([3-9][0-9]{{2}}\){_BETWEEN}?[0-9]{{3}}{_BETWEEN}[0-9]{{2}}{_BETWEEN}[0-9]{{2}}",
+        )
+    )
+    + f"){_EXTENSION}",
+    any_case=True,
 )
-_NAMES = (
-    r"\b(?:tele)?phone?s?(?:\s?(?:number|no))?|\bphones?(?:\s?(?:number|no))?|\btel|\bmobile?(?:\s(?:number|no))?|\bcell(?:ular|ulare|phone)?(?:\snumber)?"
-    r"|\bfax|\bwhats?app|\bsignal|\bsms|\bhotline|\bhelpline|\bextension"
-    r"|\b(?:call|text|ring|reach|phone|contact|dial)\s(?:me|us|him|her|them|you)|\bdial|\bmy number|\bnumber is"
-    r"|telefon(?:nummer|o|e)?|handy(?:nummer)?|\bmobilnummer|\bmobil|rufnummer|\b(?:meine|deine|ihre|unsere) nummer|\brufen sie"
-    r"|\btéléphone|\btél|\bportable|\bappele[zr]|\bjoindre|\bmon numéro|\bteléfono|\bm[óo]vil|\bcelular|\bmi número|\bll[áa]m[ae](?:me)?"
-    r"|\bcellulare|\bmio numero|\bchiamami|\btelem[óo]vel|\btelefoonnummer|\bbel me|\bkom[óo]rk\w+|\bnumer telefonu"
-    r"|телефон\w*|\bтел|номер телефона|звоните|позвоните|电话|手机|電話|携帯|전화|휴대폰|☎|📞|📱"
+#: Words after which any digits in groups are a phone number, in the languages of Europe and East Asia.
+_NAMES = "|".join(
+    (
+        r"phone|\btel\b|\btel[eé]f[oó]|telefo|\btél|mobil|\bcell\b|\bcell?ular|cell\s?phone|\bfax\b|whats\s?app|\bsms\b",
+        r"\bhotline|\bhelpline|\bdial|\bdesk\b|\bmy number|\b(?:answer|call|reach)[a-z]*\s(?:at|on)\b",
+        r"\b(?:call|text|ring|reach|contact)\s(?:me|us|him|her|them|you)\b",
+        r"handy|rufnummer|\b(?:meine|deine|ihre|unsere)\snummer|\brufen\ssie",
+        r"\bportable|\bappele[zr]|\bjoindre|\bmon\snum[ée]ro|\bm[óo]vil|\bmi\snúmero|\bll[áa]m[ae]|\bmio\snumero|\bchiam",
+        r"\btelem[óo]vel|\bbel\sme|\bkom[óo]rk|\bnumer\stel",
+        r"телефон|\bтел\b|звоните|电话|電話|手机|手機|携帯|号码|전화|휴대폰|☎|📞|📱",
+    )
 )
 _NAMED = compiled(
-    rf"(?:{_NAMES})[^0-9+\n]{{0,20}}?(\(?[0-9](?:[{SPACES}{HYPHENS}().]{{0,2}}[0-9]){{6,13}})", any_case=True
+    rf"(?:{_NAMES})[^0-9+]{{0,20}}?(\(?[0-9](?:[{SPACES}{HYPHENS}()./]{{0,2}}[0-9]){{6,13}}{_EXTENSION})", any_case=True
 )
 _GROUP = compiled(r"[0-9]+")
-#: Dates, addresses of the internet, ISBNs, periods of years, numbers in thousands.
+#: Dates, addresses of the internet, ISBNs, periods of years, numbers in thousands, US social security numbers.
 _NO_PHONE = compiled(
     r"\b[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}\b|\b(?:19|20)[0-9]{2}[./-][0-3]?[0-9][./-][0-3]?[0-9]\b"
-    r"|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^97[89]|^(?:19|20)[0-9]{2}[/-](?:19|20)[0-9]{2}$|^[0-9]{1,3}(?:\.[0-9]{3})+$| 000$"
+    r"|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^97[89]|^(?:19|20)[0-9]{2}[/-](?:19|20)[0-9]{2}$|^[0-9]{1,3}(?:\.[0-9]{3})+$"
+    r"| 000$|^0?123456789|^[0-9]{3}-[0-9]{2}-[0-9]{4}$"
 )
-FEWEST, MOST = 7, 15
-FEWEST_INTERNATIONAL = 8
+FEWEST_INTERNATIONAL, MOST_INTERNATIONAL = 8, 15
 FEWEST_NATIONAL, MOST_NATIONAL = 9, 12
-#: Country codes of ITU's E.164 with one and two digits; others have three.
-_SHORT_CODES = frozenset(
-    "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86"
-    " 90 91 92 93 94 95 98".split()
-)
-_UNASSIGNED = frozenset(
-    "210 214 215 217 219 259 280 281 282 283 284 285 286 287 288 289 292 293 294 295 296 384 388 422 424 425 426 427 428"
-    " 429 693 694 695 696 697 698 699 801 802 803 804 805 806 807 809 854 857 858 859 871 872 873 874 875 876 877 879 884"
-    " 885 887 889 978 990 997 999".split()
-)
+#: Digits of a Unix time in seconds, which begins with 1 from 2001 to 2033.
+UNIX_SECONDS = 10
+_NEARBY = 12
+#: Country codes of one and two digits of ITU's E.164.
+_SHORT_CODES = {
+    *map(str, (1, 7, 20, 27, *range(30, 35), 36, 39, 40, 41, *range(43, 50), *range(51, 59), *range(60, 67), 81, 82)),
+    *map(str, (84, 86, *range(90, 96), 98)),
+}
+#: Codes of three digits that no country has.
+_UNASSIGNED = {
+    *map(str, (210, 214, 215, 217, 219, 259, *range(280, 290), *range(292, 297), 384, 388, 422, *range(424, 430))),
+    *map(str, (*range(693, 700), *range(801, 808), 809, 854, 857, 858, 859, *range(871, 878), 879, 884, 885, 887, 889)),
+    *map(str, (978, 990, 997, 999)),
+}
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
@@ -70,6 +92,10 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     left, right = before(text, start), after(text, end)
     if continues_word(left) or left in ".$€£#/=&%-" or continues_word(right) or right in "%$€£":
         return False
+    if right == "-" and text[end + 1 : end + 3].isupper():  # 1-800-FLOWERS
+        return False
+    if "isbn" in text[max(0, start - _NEARBY) : start].lower():
+        return False
     if right in ".,-/: \u00a0" and after(text, end + 1).isdigit() and (right != " " or after(text, end + 2).isdigit()):
         return False
     return not (left in " ,:" and before(text, start - 1).isdigit() and text[start] != "+")
@@ -79,36 +105,43 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
+def _number(value: str) -> str:
+    """Returns a value without its extension, which begins with a letter."""
+    return value.lower().partition("e")[0].partition("x")[0]
+
+
 def _is_international(text: str, start: int, end: int) -> bool:
-    digits = _digits(text[start:end]).removeprefix("00").lstrip("(+ ")
-    if not FEWEST_INTERNATIONAL <= len(digits.replace("(0)", "")) <= MOST + 1 or not _stands_alone(text, start, end):
+    number = _number(text[start:end]).replace("(0)", "")
+    digits = _digits(number).removeprefix("00")
+    if any(len(group) == 1 for group in _GROUP.findall(number)[2:]):
+        return False
+    if not FEWEST_INTERNATIONAL <= len(digits) <= MOST_INTERNATIONAL or not _stands_alone(text, start, end):
         return False
     return digits[0] in "17" or digits[:2] in _SHORT_CODES or digits[:3] not in _UNASSIGNED
 
 
 def _is_national(text: str, start: int, end: int) -> bool:
-    number = text[start:end]
-    return (
-        FEWEST_NATIONAL <= len(_digits(number)) <= MOST_NATIONAL
-        and _stands_alone(text, start, end)
-        and not _NO_PHONE.search(number)
-    )
+    number = _number(text[start:end])
+    if not FEWEST_NATIONAL <= len(_digits(number)) <= MOST_NATIONAL or not _stands_alone(text, start, end):
+        return False
+    return not _NO_PHONE.search(number)
 
 
 def _is_named(text: str, start: int, end: int) -> bool:
     """Says whether the digits are in groups like those of a phone: only the first may be a single digit."""
-    number = text[start:end]
+    number = _number(text[start:end])
     groups = _GROUP.findall(number)
     if len(groups) > 6 or any(len(group) == 1 for group in groups[1:]) or groups[0] == "0":
         return False
     digits = "".join(groups)
-    if len(groups) == 1 and (len(digits) > MOST_NATIONAL or len(digits) < FEWEST or digits[0] == "1" and len(digits) != 11):
+    if len(groups) == 1 and (len(digits) > MOST_NATIONAL or (digits[0] == "1" and len(digits) == UNIX_SECONDS)):
         return False
     return len(set(digits)) > 1 and _stands_alone(text, start, end) and not _NO_PHONE.search(number)
 
 
 def _without_open_bracket(text: str, start: int, end: int) -> int:
-    return start + (text[start] == "(" and ")" not in text[start:end])
+    value = text[start:end]
+    return start + (value[0] == "(" and value.count("(") > value.count(")"))
 
 
 def normalised(value: str) -> str:
