@@ -145,7 +145,9 @@ class Settings(BaseSettings):
     judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
     judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
 
-    presidio_language: str = Field("en", description="language of the texts in which Presidio finds personal data")
+    presidio_language: str = Field(
+        "en", min_length=2, description="language of the texts in which Presidio finds personal data, such as de"
+    )
     presidio_model: str | None = Field(
         None, description="installed spaCy model, or its folder, for Presidio's kinds that need one, such as person"
     )

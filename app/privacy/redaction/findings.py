@@ -1,4 +1,4 @@
-"""What detectors return: spans of a text, each with the kind of what it holds. Pure."""
+"""Spans of a text that detectors return, each with the kind of what it holds. Pure."""
 
 from typing import NamedTuple
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from app.errors import Unavailable
+from app.errors import Unavailable, brief
 from app.privacy.redaction.findings import DetectedSpan
 from app.settings import current
 
@@ -52,7 +52,14 @@ def reason_to_refuse(kinds: frozenset[str]) -> str | None:
             f"THUMBWHEEL_PRESIDIO_MODEL: there is no spaCy model {model!r} here. Install it "
             f"(python -m spacy download {model}), or name a folder that holds one."
         )
-    unknown = kinds - {entity.lower() for entity in _analyzer(language, model).get_supported_entities(language)}
+    try:
+        entities = _analyzer(language, model).get_supported_entities(language)
+    except (ImportError, OSError, ValueError) as error:
+        return (
+            f"THUMBWHEEL_PRESIDIO_LANGUAGE={language}: Presidio cannot be loaded for it ({brief(str(error))}). Name a "
+            "language of spaCy, such as en or de."
+        )
+    unknown = kinds - {entity.lower() for entity in entities}
     if unknown:
         return (
             f"{_listed(unknown)}: Presidio has no recogniser for the language {language!r}. Set "
@@ -87,7 +94,7 @@ def _analyzer(language: str, model: str | None) -> Any:
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
-    class Pipeline(SpacyNlpEngine):  # type: ignore[misc]
+    class Pipeline(SpacyNlpEngine):
         def load(self) -> None:
             self.nlp = {language: spacy.blank(language) if model is None else spacy.load(model)}
 
