@@ -2,8 +2,10 @@
 
 BYTES = 1_000_000
 _PARTS = {
-    "digits": "1", "digits with spaces": "1 ", "groups of a card": "4111 ", "cards with a wrong digit": "4111 1111 1111 1112 ",
-    "@": "a@", "@ and points": "a@a.", "mail": "a@b.co ", "phones abroad": "+4930123456 ", "phones": "0123456789 ", "+": "+",
+    "digits": "1", "digits with spaces": "1 ", "groups of a card": "4111 ",
+    "cards with a wrong digit": "4111 1111 1111 1112 ",
+    "@": "a@", "@ and points": "a@a.", "mail": "a@b.co ", "phones abroad": "+4930123456 ",
+    "phones": "0123456789 ", "+": "+",
     "heads of IBANs": "DE89 ", "IBANs with a wrong digit": "DE89 3704 0044 0532 0130 01 ", "heads of tokens": "ey",
     "JWTs": "eyJhbGciOiJI.e30.x ", "begins of keys": "-----BEGIN PRIVATE KEY-----", "passwords": "password=",
     "open quotes": 'password="', "names of phones": "tel ", "names and digits": "tel:1", "URLs": "http://a:b@c ",

@@ -9,7 +9,8 @@ from benchmarks.redaction.figures import Finder
 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN", "JP", "CN", "AU", "BR")
 KINDS_OF_PRESIDIO = {
-    "EMAIL_ADDRESS": "email", "PHONE_NUMBER": "phone", "CREDIT_CARD": "card", "IBAN_CODE": "iban", "IP_ADDRESS": "ip_address",
+    "EMAIL_ADDRESS": "email", "PHONE_NUMBER": "phone", "CREDIT_CARD": "card", "IBAN_CODE": "iban",
+    "IP_ADDRESS": "ip_address",
 }  # fmt: skip
 #: Presidio's own patterns score 0.4 without a checksum.
 FEWEST_SCORE = 0.4

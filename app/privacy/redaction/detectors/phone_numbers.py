@@ -1,6 +1,8 @@
 """Phone numbers: international ones, national ones in a form that says so, and others after a word that does. Pure."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from app.privacy.redaction.patterns import HYPHENS, SPACES, after, before, compiled, continues_word
 
@@ -18,7 +20,6 @@ _NATIONAL = compiled(
             rf"\(0[1-9][0-9]{{0,4}}\)[{SPACES}{HYPHENS}/]{{0,2}}{_MORE}",
             rf"\b0[1-9][0-9]{{0,4}}[{SPACES}{HYPHENS}./]{{1,3}}{_MORE}",
             r"\b0[1-9][0-9]{8,9}",
-            rf"\(06\){_BETWEEN}?[0-9]{{2}}/[0-9]{{3}}{_BETWEEN}[0-9]{{4}}",
             # An area in brackets, or hyphens or points: North America.
             rf"(?:\b1[{SPACES}{HYPHENS}.])?\([2-9][0-9]{{2}}\){_BETWEEN}?{_LINE}",
             rf"\b[2-9][0-9]{{2}}[{HYPHENS}.]{_LINE}",
@@ -46,7 +47,7 @@ _NAMES = "|".join(
 _NAMED = compiled(
     rf"(?:{_NAMES})[^0-9+]{{0,20}}?(\(?[0-9](?:[{SPACES}{HYPHENS}()./]{{0,2}}[0-9]){{6,13}}{_EXTENSION})", any_case=True
 )
-_GROUP = compiled(r"[0-9]+")
+_GROUP = re.compile("[0-9]+")  # one class: nothing to backtrack
 #: Dates, addresses of the internet, ISBNs, periods of years, numbers in thousands, US social security numbers.
 _NO_PHONE = compiled(
     r"\b[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}\b|\b(?:19|20)[0-9]{2}[./-][0-3]?[0-9][./-][0-3]?[0-9]\b"
@@ -57,6 +58,7 @@ FEWEST_INTERNATIONAL, MOST_INTERNATIONAL = 8, 15
 FEWEST_NATIONAL, MOST_NATIONAL = 9, 12
 #: Digits of a Unix time in seconds, which begins with 1 from 2001 to 2033.
 UNIX_SECONDS = 10
+MOST_GROUPS = 6
 _NEARBY = 12
 #: Country codes of one and two digits of ITU's E.164.
 _SHORT_CODES = {
@@ -72,25 +74,18 @@ _UNASSIGNED = {
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yields where phone numbers are, sorted and without overlaps."""
-    found = [span for span in _of(_INTERNATIONAL, text) if _is_international(text, *span)]
-    found += [span for span in _of(_NATIONAL, text) if _is_national(text, *span)]
-    found += [match.span(1) for match in _NAMED.finditer(text) if _is_named(text, *match.span(1))]
-    last = -1
-    for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
-        if start >= last:
-            yield _without_open_bracket(text, start, end), end
-            last = end
-
-
-def _of(pattern: object, text: str) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in pattern.finditer(text))  # type: ignore[attr-defined]
+    """Yields where phone numbers are; a number that several forms fit is yielded for each of them."""
+    for pattern, group, is_phone in _FORMS:
+        for match in pattern.finditer(text):
+            start, end = match.span(group)
+            if is_phone(text[start:end]) and _stands_alone(text, start, end):
+                yield _without_open_bracket(text, start, end), end
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Says whether no word, sum, identifier or longer number goes on at either end."""
     left, right = before(text, start), after(text, end)
-    if continues_word(left) or left in ".$€£#/=&%-" or continues_word(right) or right in "%$€£":
+    if continues_word(left) or left in ".$€£#/&%-" or continues_word(right) or right in "%$€£":
         return False
     if right == "-" and text[end + 1 : end + 3].isupper():  # 1-800-FLOWERS
         return False
@@ -110,33 +105,31 @@ def _number(value: str) -> str:
     return value.lower().partition("e")[0].partition("x")[0]
 
 
-def _is_international(text: str, start: int, end: int) -> bool:
-    number = _number(text[start:end]).replace("(0)", "")
+def _is_international(value: str) -> bool:
+    number = _number(value).replace("(0)", "")
     digits = _digits(number).removeprefix("00")
     if any(len(group) == 1 for group in _GROUP.findall(number)[2:]):
         return False
-    if not FEWEST_INTERNATIONAL <= len(digits) <= MOST_INTERNATIONAL or not _stands_alone(text, start, end):
+    if not FEWEST_INTERNATIONAL <= len(digits) <= MOST_INTERNATIONAL:
         return False
     return digits[0] in "17" or digits[:2] in _SHORT_CODES or digits[:3] not in _UNASSIGNED
 
 
-def _is_national(text: str, start: int, end: int) -> bool:
-    number = _number(text[start:end])
-    if not FEWEST_NATIONAL <= len(_digits(number)) <= MOST_NATIONAL or not _stands_alone(text, start, end):
-        return False
-    return not _NO_PHONE.search(number)
+def _is_national(value: str) -> bool:
+    number = _number(value)
+    return FEWEST_NATIONAL <= len(_digits(number)) <= MOST_NATIONAL and not _NO_PHONE.search(number)
 
 
-def _is_named(text: str, start: int, end: int) -> bool:
+def _is_named(value: str) -> bool:
     """Says whether the digits are in groups like those of a phone: only the first may be a single digit."""
-    number = _number(text[start:end])
+    number = _number(value)
     groups = _GROUP.findall(number)
-    if len(groups) > 6 or any(len(group) == 1 for group in groups[1:]) or groups[0] == "0":
+    if len(groups) > MOST_GROUPS or any(len(group) == 1 for group in groups[1:]) or groups[0] == "0":
         return False
     digits = "".join(groups)
     if len(groups) == 1 and (len(digits) > MOST_NATIONAL or (digits[0] == "1" and len(digits) == UNIX_SECONDS)):
         return False
-    return len(set(digits)) > 1 and _stands_alone(text, start, end) and not _NO_PHONE.search(number)
+    return len(set(digits)) > 1 and not _NO_PHONE.search(number)
 
 
 def _without_open_bracket(text: str, start: int, end: int) -> int:
@@ -147,3 +140,11 @@ def _without_open_bracket(text: str, start: int, end: int) -> int:
 def normalised(value: str) -> str:
     """Returns the digits with the code of the country, without the zero that is only dialled at home."""
     return _digits(value.replace("(0)", "")).removeprefix("00")
+
+
+#: Each form as a pattern, the group of it that is the number, and a check of what the pattern cannot say.
+_FORMS: tuple[tuple[Any, int, Callable[[str], bool]], ...] = (
+    (_INTERNATIONAL, 0, _is_international),
+    (_NATIONAL, 0, _is_national),
+    (_NAMED, 1, _is_named),
+)
