@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from app.privacy.redaction.detectors.placeholders import entropy, is_placeholder
-from app.privacy.redaction.patterns import compiled
+from app.privacy.redaction.patterns import after, compiled, continues_word
 
 _FORMATS = (
     # models
@@ -48,9 +48,8 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields where keys are. What documentation writes in place of a key is none."""
     for match in _KEY.finditer(text):
         start, end = match.span()
-        if text[end : end + 1].isalnum() or not _is_key(match.group()):
-            continue
-        yield start, end
+        if not continues_word(after(text, end)) and _is_key(match.group()):
+            yield start, end
 
 
 def _is_key(value: str) -> bool:

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from app.privacy.redaction.patterns import after, before, compiled
+from app.privacy.redaction.patterns import after, before, compiled, continues_word
 
 _VERSION_4 = compiled(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 #: Global addresses of version 6 begin with 2 or 3.
@@ -19,7 +19,7 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
     if "::" in text or text.count(":") >= 7:
         for match in _VERSION_6.finditer(text):
-            if not after(text, match.end()).isalnum() and _is_global(match.group()):
+            if not continues_word(after(text, match.end())) and _is_global(match.group()):
                 yield match.span()
 
 
