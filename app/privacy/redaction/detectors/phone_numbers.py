@@ -29,7 +29,7 @@ _TRUNK = (
 #: Words after which any digits in groups are a phone number, in the languages of Europe and East Asia.
 _NAMES = (
     r"phone|\btel\b|\btel[eé]f[oó]|telefo|\btél|\bcell\b|\bcell?ular|cell\s?phone|\bfax\b|whats\s?app|\bsms\b|\bfon\b",
-    r"\bhotline|\bhelpline|\bdial|\bdesk\b|\bmy number|\b(?:answer|call|reach)[a-z]*\s(?:at|on)\b",
+    r"\bhotline|\bhelpline|\bdial|\bdesk\b|\b(?:my|his|her|your|our|their)\snumber|\b(?:answer|call|reach)[a-z]*\s(?:at|on)\b",
     r"\b(?:call|text|ring|reach|contact)\s(?:me|us|him|her|them|you)\b",
     r"handy|mobilnummer|rufnummer|\b(?:meine|deine|ihre|unsere)\snummer|\brufen\ssie",
     r"\bportable|\bappele[zr]|\bjoindre|\bmon\snum[ée]ro|\bm[óo]vil|\bmi\snúmero|\bll[áa]m[ae]|\bmio\snumero|\bchiam",
