@@ -24,6 +24,10 @@ def values(text: str, kind: str) -> list[str]:
         ("ada@xn--mnchen-3ya.xn--p1ai", "ada@xn--mnchen-3ya.xn--p1ai"),
         ("请发邮件到ada@acme.io谢谢", "ada@acme.io"),
         ("[mail](mailto:ada@acme.io)", "ada@acme.io"),
+        ("ada (at) acme (dot) io!", "ada (at) acme (dot) io"),
+        ("write to ada.l [at] acme.io now", "ada.l [at] acme.io"),
+        ("ada at mail dot acme dot io", "ada at mail dot acme dot io"),
+        ("ada＠acme.io", "ada＠acme.io"),
         ("o'brien_7@acme.travel", "o'brien_7@acme.travel"),
     ],
 )
@@ -36,7 +40,8 @@ def test_a_mail_address_is_found_without_the_words_around_it(text: str, address:
     [
         "Thanks @anna!", "@anna@mastodon.social", "logo@2x.png", "npm install react@18.2.0",
         "git@github.com:acme/app.git", "a @ b.com", "X@np.linalg.inv(Y)", "https://anna:pw@acme.io/x",
-        "ssh://git@acme.io/x", "a@b", "app@latest.tgz", "x" * 65 + "@acme.io",
+        "ssh://git@acme.io/x", "a@b", "app@latest.tgz", "look at me. dot",
+        "x" * 65 + "@acme.io",
     ],
 )  # fmt: skip
 def test_handles_files_and_users_of_urls_are_no_mail_addresses(text: str) -> None:
@@ -173,6 +178,8 @@ def test_private_and_reserved_addresses_and_versions_are_no_ip_addresses(text: s
     ("kind", "one", "another"),
     [
         ("email", "Anna@Acme.IO", "anna@acme.io"),
+        ("email", "Ada (at) mail [dot] acme.io", "ada@mail.acme.io"),
+        ("email", "ada AT acme DOT io", "ada＠acme.io"),
         ("phone", "+49 (30) 123", "004930123"),
         ("phone", "+49 (0)30 1234-567", "+49301234567"),
         ("card", "4111 1111-1111 1111", "4111111111111111"),
