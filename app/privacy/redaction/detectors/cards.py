@@ -76,7 +76,10 @@ def _in_run(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _groups_of_card(text: str, groups: list[tuple[int, int]], first: int, *, named: bool) -> int:
     """Returns how many groups from the first on are a card number, 0 if none: the same separator is between them."""
-    if first and text[groups[first][0] - 1] == ".":  # digits behind a decimal point
+    begin = groups[first][0]
+    if not named and text[begin] in "017":  # no issuer's prefix
+        return 0
+    if first and text[begin - 1] == ".":  # digits behind a decimal point
         return 0
     digits, separator, size, longest = "", "", 0, 0
     for start, end in groups[first : first + MOST // FEWEST_DIGITS_OF_GROUP]:
