@@ -10,7 +10,7 @@ MOST_PATTERN_BYTES = 32 * 2**20
 #: Signs that people write between groups of digits, within brackets of a pattern.
 SPACES, HYPHENS = r" \x{a0}\x{2009}\x{202f}", r"\x{2010}\x{2011}\x{2013}\-"
 
-#: What stands for a sign in a string of JSON or source code, and characters of the same length that separate words, too.
+#: What stands for a sign in a string of JSON or source code, and what is read in its place, of the same length.
 _ESCAPES = (("\\n", "  "), ("\\r", "  "), ("\\t", "  "), ('\\"', '""'), ("\\'", "''"))
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -81,6 +81,7 @@ def test_other_digits_are_a_phone_after_a_word_that_says_so(text: str, number: s
         "$1,234,567.89", "1.500.000 people", "call 18 000 000 km", "phone models 2023-2024", "48.858370, 2.294481",
         "550e8400-e29b-41d4-a716-446655440000", "+123", "x+4915123456789", "1 2 3 4 5 6 7 8 9", "078-05-1120",
         "Nature 521, 436-444 (2015)", "0.0123456789", "+999 12345678", "1-800-FLOWERS", "phone 0123456789",
+        "x + 907133923", "+35236450.6",
     ],
 )  # fmt: skip
 def test_dates_orders_versions_prices_and_other_numbers_are_no_phones(text: str) -> None:

@@ -64,7 +64,7 @@ _GROUP = re.compile("[0-9]+")  # one class: nothing to backtrack
 _NO_PHONE = compiled(
     r"\b[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}\b|\b(?:19|20)[0-9]{2}[./-][0-3]?[0-9][./-][0-3]?[0-9]\b"
     r"|^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|^97[89]|^(?:19|20)[0-9]{2}[/-](?:19|20)[0-9]{2}$|^[0-9]{1,3}(?:\.[0-9]{3})+$"
-    r"| 000$|^0?123456789|^[0-9]{3}-[0-9]{2}-[0-9]{4}$"
+    r"| 000$|^0?123456789|^0?987654321|^[0-9]{3}-[0-9]{2}-[0-9]{4}$"
 )
 FEWEST_INTERNATIONAL, MOST_INTERNATIONAL = 8, 15
 FEWEST_NATIONAL, MOST_NATIONAL = 9, 12
@@ -72,6 +72,7 @@ DIGITS_OF_NORTH_AMERICA = 11
 #: Digits of a Unix time in seconds, which begins with 1 from 2001 to 2033.
 UNIX_SECONDS = 10
 MOST_GROUPS = 6
+FEWEST_GROUPS_AFTER_SPACE = 3
 _NEARBY = 12
 #: Country codes of two digits of ITU's E.164.
 _SHORT_CODES = {
@@ -121,7 +122,10 @@ def _number(value: str) -> str:
 def _is_international(value: str) -> bool:
     number = _number(value).replace("(0)", "")
     digits = _digits(number).removeprefix("00")
-    if any(len(group) == 1 for group in _GROUP.findall(number)[2:]):
+    groups = _GROUP.findall(number)
+    if any(len(group) == 1 for group in groups[2:]) or (len(groups) > 1 and len(groups[-1]) == 1):
+        return False
+    if number.startswith("+ ") and len(groups) < FEWEST_GROUPS_AFTER_SPACE:  # a sum
         return False
     if not FEWEST_INTERNATIONAL <= len(digits) <= MOST_INTERNATIONAL:
         return False
