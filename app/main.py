@@ -58,6 +58,7 @@ from app.metrics.api import router as metrics
 from app.metrics.process import ProcessFigures
 from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
+from app.privacy.copied_erasures.api import router as copied_erasures
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
@@ -187,6 +188,7 @@ ROUTERS = (
     serving,
     gateway_router,
     erasures,
+    copied_erasures,
     webhook_endpoints,
     webhook_deliveries,
     access,
