@@ -9,11 +9,14 @@ from thumbwheel.wire.keys import BROWSER_SCOPES
 
 from app.cli.connection import AsJson, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
-from app.errors import Conflict
+from app.errors import Conflict, Invalid
 
 keys = typer.Typer(help="API keys and their scopes.", no_args_is_help=True, rich_markup_mode=None)
 
 SCOPES = get_args(wire.Scope)
+
+PerMinute = Annotated[int | None, typer.Option(min=0, help="Events a minute, in all; 0: any number.")]
+PerActor = Annotated[int | None, typer.Option(min=0, help="Events a minute of one actor; 0: any number.")]
 
 
 @keys.command()
@@ -64,12 +67,30 @@ def list_keys(as_json: AsJson = False) -> None:
         "project": lambda key: key.project or "all",
         "created": lambda key: when(key.created_at),
         "origins": lambda key: ", ".join(key.origins) or "–",
+        "events a minute": lambda key: limits_in_words(key.limits),
         "last used": lambda key: when(key.last_used_at),
         "expires": lambda key: when(key.expires_at),
         "revoked": lambda key: when(key.revoked_at),
     }
     with connected() as client:
         show_all(client.keys.list(), columns, as_json=as_json)
+
+
+@keys.command()
+def limits(
+    key: Annotated[str, typer.Argument(help="Its id, or its last characters.")],
+    per_minute: PerMinute = None,
+    per_actor: PerActor = None,
+    per_address: Annotated[
+        int | None, typer.Option(min=0, help="Events a minute of one address; 0: any number.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the limits of a key, at once. Those that are not named stay."""
+    change = given_limits(per_minute=per_minute, actor_per_minute=per_actor, address_per_minute=per_address)
+    with connected() as client:
+        changed = client.keys.change(find_id(key, client.keys.list(), "key"), wire.KeyLimits.model_validate(change))
+    show_one(changed, _lines(changed), as_json=as_json)
 
 
 @keys.command()
@@ -125,6 +146,14 @@ def first(
         typer.echo(f"export THUMBWHEEL_API_KEY={secret}")
     else:
         print_json({"secret": secret})
+
+
+def given_limits(**quotas: int | None) -> dict[str, int | None]:
+    """Returns the limits that options name: 0 becomes None, any number. Raises `Invalid` if they name none."""
+    given = {name: quota or None for name, quota in quotas.items() if quota is not None}
+    if not given:
+        raise Invalid("Name a limit to change, such as --per-minute 600.", code="invalid_option")
+    return given
 
 
 def limits_in_words(limits: wire.FeedbackLimits) -> str:

@@ -9,6 +9,7 @@ from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 from thumbwheel.wire.recipe_faults import recipe_faults
 
 from app.errors import Fault, pointer_part
+from app.web.merge_patch import merge_patch
 
 #: Sections of a configuration; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
@@ -41,20 +42,6 @@ def changed(document: Mapping[str, Any], change: wire.ProjectChange) -> dict[str
             merged = merge_patch(document.get(name), patch.model_dump(mode="json", exclude_unset=True))
             sections[name] = _valid(name, model, merged)
     return sections
-
-
-def merge_patch(stored: Any, patch: Any) -> Any:
-    """Returns a JSON value with a merge patch (RFC 7396): objects are merged, null removes a member, and any other
-    value replaces the stored one."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(stored) if isinstance(stored, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
 
 
 def _valid(section: str, model: type[BaseModel], document: Any) -> dict[str, Any]:

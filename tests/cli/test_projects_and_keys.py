@@ -11,7 +11,7 @@ from thumbwheel import Client
 from app.access import service as access
 from app.database import transaction
 from app.errors import Unauthenticated
-from tests.cli.conftest import CommandLine, in_this_process
+from tests.cli.conftest import CommandLine, in_this_process, on_a_screen
 
 
 def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
@@ -69,6 +69,21 @@ def test_a_browser_key_is_made_and_rotated_and_the_operator_log_lists_both(cli):
         ("rotate_key", created["id"]),
         ("create_key", created["id"]),
     ]
+
+
+def test_limits_of_a_key_and_a_project_are_changed_one_by_one_and_shown(cli):
+    options = ["--project", "acme", "--scope", "feedback:write", "--per-minute", "600", "--per-address", "9"]
+    created = cli("keys", "create", "shop", *options).document
+
+    key = cli("keys", "limits", created["id"][-8:], "--per-actor", "5", "--per-address", "0").document
+    cli("projects", "limits", "acme", "--per-minute", "6000", "--per-actor", "60")
+    project = cli("projects", "limits", "acme", "--per-minute", "0").document
+
+    assert key["limits"] == {"per_minute": 600, "actor_per_minute": 5, "address_per_minute": None}
+    assert project["limits"] == {"per_minute": None, "actor_per_minute": 60}
+    assert "Name a limit" in cli.refused("projects", "limits", "acme")
+    assert "600 in all, 5 an actor" in on_a_screen(cli, "keys", "limits", created["id"], "--per-actor", "5")
+    assert "60 an actor" in on_a_screen(cli, "projects", "show", "acme")
 
 
 def test_a_vote_link_is_made_and_revoked_and_its_secret_rotated(cli):

@@ -63,7 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
+from thumbwheel.wire.keys import CreatedKey, Key, KeyChange, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.operator_log import OperatorAction
@@ -298,6 +298,7 @@ __all__ = [
     "HoldoutForecast",
     "Implicit",
     "Key",
+    "KeyChange",
     "KeyLimits",
     "KeyRotation",
     "LabelExplanation",

@@ -101,11 +101,12 @@ PerMinute = Annotated[int | None, Field(ge=1, le=10_000_000)]
 
 class FeedbackLimits(Body):
     """The number of events that are taken within a minute; unset: any number. A batch counts each of its events, and a
-    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is.
+    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is, except
+    for the events in it that are over the limit of their actor.
     """
 
     per_minute: PerMinute = Field(None, description="in all")
-    actor_per_minute: PerMinute = Field(None, description="of one actor; only single events are counted")
+    actor_per_minute: PerMinute = Field(None, description="of one actor; imported events are not counted")
 
 
 class ProjectConfiguration(Body):

@@ -135,6 +135,23 @@ def test_the_limits_of_a_project_hold_for_batches_of_every_key_together(api, key
     assert (event.status_code, event.json()["details"]["limit"]) == (429, "project")
 
 
+def test_the_events_of_a_batch_count_for_their_actors_and_those_above_the_limit_are_refused(api, key):
+    api.patch("/v1/projects/acme", json={"limits": {"actor_per_minute": 3}})
+    headers = key("feedback:write", project="acme")
+    events = [*(thumb() for _ in range(5)), thumb(actor="u2"), *(thumb(origin="import") for _ in range(4))]
+
+    batch = api.post("/v1/feedback/batch", headers=headers, json=events)
+    again = api.post("/v1/feedback/batch", headers=headers, json=[thumb(), thumb(actor="u2")])
+    single = api.post("/v1/feedback", headers=headers, json=thumb())
+
+    assert (batch.status_code, batch.json()["stored"], batch.json()["rejected"]) == (207, 8, 2)
+    limited = [item for item in batch.json()["items"] if item["status"] == "rate_limited"]
+    assert [item["index"] for item in limited] == [3, 4]
+    assert all(0 < item["retry_after_seconds"] <= 120 for item in limited)
+    assert [item["status"] for item in again.json()["items"]] == ["rate_limited", "stored"]
+    assert (single.status_code, single.json()["details"]["limit"]) == (429, "project-actor")
+
+
 def test_while_redis_is_away_every_event_is_taken(api, browser_key, monkeypatch):
     headers = browser_key(actor_per_minute=1)
     away = RateLimiter(f"redis://127.0.0.1:{services.free_port()}/0")
