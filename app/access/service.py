@@ -12,8 +12,8 @@ from app.access.operator_log import service as operator_log
 from app.access.tables import ApiKey
 from app.database import now
 from app.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
+from app.merge_patch import merge_patch
 from app.pages import Page, key_of_cursor, page_of
-from app.web.merge_patch import merge_patch
 
 FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
 

@@ -9,7 +9,7 @@ from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 from thumbwheel.wire.recipe_faults import recipe_faults
 
 from app.errors import Fault, pointer_part
-from app.web.merge_patch import merge_patch
+from app.merge_patch import merge_patch
 
 #: Sections of a configuration; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
