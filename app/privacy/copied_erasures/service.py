@@ -1,4 +1,4 @@
-"""Copies erasures of another project, so that whoever was erased there stays away from a copy of its log, too.
+"""Keeps actors who were erased from another project away from a copy of its log, too.
 
 An erasure keeps no actor, only a digest of the project's name and the actor's id. A digest cannot be made anew with
 another name, so the copy keeps the name that it was made with.
