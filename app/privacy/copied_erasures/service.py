@@ -1,6 +1,6 @@
 """Keeps actors who were erased from another project away from a copy of its log, too.
 
-An erasure keeps no actor, only a digest of the project's name and the actor's id. A digest cannot be made anew with
+An erasure keeps no actor, only a digest of the project's name and the actor's id. No digest can be made with
 another name, so the copy keeps the name that it was made with.
 """
 
