@@ -213,7 +213,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     async with intake(database_url) as way_in, AsyncExitStack() as optional:
         api.state.gateway = None
         if settings.current().gateway:
-            api.state.gateway = await optional.enter_async_context(gateway(way_in, lane, settings.current()))
+            running = gateway(way_in, lane, settings.current(), limiter)
+            api.state.gateway = await optional.enter_async_context(running)
         api.state.readiness = readiness = ReadinessProbe(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane, limiter)
         api.state.event_answerer = receiver.event

@@ -128,6 +128,11 @@ class RateLimiter:
             self._calls = asyncio.create_task(self._call())
         return await waiting.answer
 
+    @property
+    def away(self) -> bool:
+        """Whether Redis was away at the last call."""
+        return self._rests_until != 0.0
+
     async def close(self) -> None:
         """Answers all requests that wait, and closes the connection."""
         if self._calls is not None:
@@ -195,10 +200,8 @@ def _answer(waiting: _CountRequest, answer: Counted) -> None:
 
 def _refusal(usage: Usage) -> RateLimited:
     limit, wait = usage.limit, usage.seconds_to_wait
-    whose = "actor" if limit.name == "project-actor" else limit.name
     return RateLimited(
-        f"This {whose} has sent {limit.quota:,} events within a minute, the most there may be: send this again in "
-        f"{wait} s.",
+        f"{limit.exceeded}, the most there may be: send this again in {wait} s.",
         code="rate_limited",
         details={"limit": limit.name, "per_minute": limit.quota, "retry_after_seconds": wait},
         headers={**rate_headers([usage]), "Retry-After": str(wait)},

@@ -17,6 +17,12 @@ SCOPES = get_args(wire.Scope)
 
 PerMinute = Annotated[int | None, typer.Option(min=0, help="Events a minute, in all; 0: any number.")]
 PerActor = Annotated[int | None, typer.Option(min=0, help="Events a minute of one actor; 0: any number.")]
+GatewayPerMinute = Annotated[
+    int | None, typer.Option(min=0, help="Completions a minute by the gateway, in all; 0: any number.")
+]
+GatewayPerActor = Annotated[
+    int | None, typer.Option(min=0, help="Completions a minute by the gateway for one actor; 0: any number.")
+]
 
 
 @keys.command()
@@ -28,6 +34,8 @@ def create(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Limit it to this project.  [default: all projects]")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.  [default: never]")] = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(help="Make it a browser key for pages of this origin; may be repeated. Needs --project."),
@@ -42,7 +50,13 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its secret is shown only this once."""
-    limits = {"per_minute": per_minute, "actor_per_minute": per_actor, "address_per_minute": per_address}
+    limits = {
+        "per_minute": per_minute,
+        "actor_per_minute": per_actor,
+        "address_per_minute": per_address,
+        "gateway_per_minute": gateway_per_minute or None,
+        "gateway_actor_per_minute": gateway_per_actor or None,
+    }
     new = {
         "name": name,
         "scopes": scope or (BROWSER_SCOPES if origin else []),
@@ -84,10 +98,18 @@ def limits(
     per_address: Annotated[
         int | None, typer.Option(min=0, help="Events a minute of one address; 0: any number.")
     ] = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
     as_json: AsJson = False,
 ) -> None:
     """Change the limits of a key, at once. Those that are not named stay."""
-    change = given_limits(per_minute=per_minute, actor_per_minute=per_actor, address_per_minute=per_address)
+    change = given_limits(
+        per_minute=per_minute,
+        actor_per_minute=per_actor,
+        address_per_minute=per_address,
+        gateway_per_minute=gateway_per_minute,
+        gateway_actor_per_minute=gateway_per_actor,
+    )
     with connected() as client:
         changed = client.keys.change(find_id(key, client.keys.list(), "key"), wire.KeyLimits.model_validate(change))
     show_one(changed, _lines(changed), as_json=as_json)
@@ -159,7 +181,13 @@ def given_limits(**quotas: int | None) -> dict[str, int | None]:
 def limits_in_words(limits: wire.FeedbackLimits) -> str:
     """Returns the limits of a key or a project, for one line."""
     address = limits.address_per_minute if isinstance(limits, wire.KeyLimits) else None
-    parts = {"in all": limits.per_minute, "an actor": limits.actor_per_minute, "an address": address}
+    parts = {
+        "in all": limits.per_minute,
+        "an actor": limits.actor_per_minute,
+        "an address": address,
+        "by the gateway": limits.gateway_per_minute,
+        "by the gateway for an actor": limits.gateway_actor_per_minute,
+    }
     return ", ".join(f"{quota:,} {whose}" for whose, quota in parts.items() if quota is not None) or "any number"
 
 

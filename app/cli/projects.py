@@ -9,7 +9,14 @@ from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
 from app.cli.gates import gates_of
-from app.cli.keys import PerActor, PerMinute, given_limits, limits_in_words
+from app.cli.keys import (
+    GatewayPerActor,
+    GatewayPerMinute,
+    PerActor,
+    PerMinute,
+    given_limits,
+    limits_in_words,
+)
 from app.cli.listing import show_all, show_one, when
 from app.errors import Invalid
 
@@ -136,10 +143,19 @@ def limits(
     project: Annotated[str, typer.Argument(help="Its name.")],
     per_minute: PerMinute = None,
     per_actor: PerActor = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change how much feedback a project takes. Limits that are not named stay."""
-    change = given_limits(per_minute=per_minute, actor_per_minute=per_actor)
+    """Change how much feedback a project takes, and how many completions its gateway gives. Limits that are not named
+    stay.
+    """
+    change = given_limits(
+        per_minute=per_minute,
+        actor_per_minute=per_actor,
+        gateway_per_minute=gateway_per_minute,
+        gateway_actor_per_minute=gateway_per_actor,
+    )
     with connected(project) as client:
         _show(client.projects.change(wire.ProjectChange.model_validate({"limits": change})), as_json)
 

@@ -100,13 +100,18 @@ PerMinute = Annotated[int | None, Field(ge=1, le=10_000_000)]
 
 
 class FeedbackLimits(Body):
-    """The number of events that are taken within a minute; unset: any number. A batch counts each of its events, and a
-    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is, except
-    for the events in it that are over the limit of their actor.
+    """The number of events that are taken within a minute, and of completions by the gateway; unset: any number.
+
+    A batch counts each of its events, and a registered completion counts as one. A batch is taken if the limit is not
+    reached yet, however large it is, except for the events in it that are over the limit of their actor.
     """
 
     per_minute: PerMinute = Field(None, description="in all")
     actor_per_minute: PerMinute = Field(None, description="of one actor; imported events are not counted")
+    gateway_per_minute: PerMinute = Field(None, description="completions by the gateway, in all")
+    gateway_actor_per_minute: PerMinute = Field(
+        None, description="completions by the gateway for one actor; requests that name none are not counted"
+    )
 
 
 class ProjectConfiguration(Body):
