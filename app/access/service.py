@@ -83,6 +83,7 @@ def change(session: Session, key_id: UUID, change: wire.KeyChange, *, within: st
     key = _require_locked(session, key_id, within)
     key.limits = merge_patch(key.limits, change.limits.model_dump(exclude_unset=True))
     session.flush()
+    operator_log.note(session, key.project_id, limits=key.limits)
     store.announce_change(session)
     return _without_secret(key)
 

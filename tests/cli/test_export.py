@@ -13,6 +13,8 @@ from app.database import transaction
 from app.feedback.copying import service as copying
 from app.privacy.erasures import service as erasures
 from app.projects import service as projects
+from app.releases import service as releases
+from app.snapshots import service as snapshots
 from tests.cli.conftest import CommandLine, on_a_screen
 from tests.feedback.rows.test_copying import OTHERS
 from tests.logged import register, store
@@ -47,6 +49,16 @@ def hashes(folder: Path) -> dict[str, str]:
     return {name: file["sha256"] for name, file in files.items() if name.partition(".")[0] in LOG}
 
 
+def snapshot_files(project: str, folder: Path) -> dict[str, str]:
+    """Returns the hashes of the files of a new snapshot. That of the manifest is the snapshot's."""
+    with transaction() as session:
+        live = releases.current(session, project).checkpoint_id
+        return snapshots.build(
+            session, project, wire.SnapshotRules(minimum_per_class=1), "kto", watermark=38, seed=1,
+            shipped_checkpoint_id=live, folder=folder,
+        ).files  # fmt: skip
+
+
 def decided(client: Client) -> list[Any]:
     return [(each.actor, each.decision, each.reason) for each in client.quarantine.decisions()]
 
@@ -74,6 +86,8 @@ def test_an_export_goes_into_a_new_project_which_then_has_the_same_log_and_label
         assert decided(other) == decided(filled)
         assert other.projects.get().snapshot == filled.projects.get().snapshot
         assert other.projects.get().split_key == "acme"
+    first, copy = (snapshot_files(project, tmp_path / project) for project in ("acme", "other"))
+    assert {name for name in first if copy[name] != first[name]} == {"origin.json", "card.md"}
 
 
 def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):

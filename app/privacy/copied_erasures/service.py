@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
+from app.access.operator_log import service as operator_log
 from app.database import now
 from app.feedback import service as feedback
 from app.privacy.copied_erasures import store
@@ -27,6 +28,7 @@ def copy_in(session: Session, project: str, erasures: Sequence[wire.CopiedErasur
     for digest, each in new.items():
         feedback.keep_away_as(session, project, each.hashed_for, digest)
     store.insert(session, [_row(project, digest, each) for digest, each in new.items()])
+    operator_log.note(session, project, copied=len(new))
     return wire.ErasureCopyReceipt(copied=len(new), known=len(erasures) - len(new))
 
 
