@@ -29,7 +29,7 @@ class Limit:
 
     @property
     def exceeded(self) -> str:
-        """Who has done what as often as the limit permits, as the beginning of a sentence."""
+        """The beginning of a sentence: who has done what as often as the limit permits."""
         whose = next(word for word in ("actor", "address", "key", "project") if word in self.name.split("-"))
         done = "asked for {:,} completions" if "gateway" in self.name else "sent {:,} events"
         return f"This {whose} has {done.format(self.quota)} within a minute"

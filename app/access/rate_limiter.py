@@ -130,7 +130,7 @@ class RateLimiter:
 
     @property
     def away(self) -> bool:
-        """Whether Redis was away at the last call."""
+        """Returns whether Redis was away at the last call."""
         return self._rests_until != 0.0
 
     async def close(self) -> None:
