@@ -58,6 +58,7 @@ from app.metrics.api import router as metrics
 from app.metrics.process import ProcessFigures
 from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
+from app.privacy.copied_erasures.api import router as copied_erasures
 from app.privacy.erasures.api import router as erasures
 from app.privacy.receipts.api import router as receipts
 from app.project_setup.api import router as project_setup
@@ -187,6 +188,7 @@ ROUTERS = (
     serving,
     gateway_router,
     erasures,
+    copied_erasures,
     webhook_endpoints,
     webhook_deliveries,
     access,
@@ -211,7 +213,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     async with intake(database_url) as way_in, AsyncExitStack() as optional:
         api.state.gateway = None
         if settings.current().gateway:
-            api.state.gateway = await optional.enter_async_context(gateway(way_in, lane, settings.current()))
+            running = gateway(way_in, lane, settings.current(), limiter)
+            api.state.gateway = await optional.enter_async_context(running)
         api.state.readiness = readiness = ReadinessProbe(way_in)
         api.state.receiver = receiver = Receiver(way_in, lane, limiter)
         api.state.event_answerer = receiver.event

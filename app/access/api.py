@@ -42,6 +42,18 @@ def list_keys(
     return service.list_keys(session, within=caller.project, cursor=cursor, limit=limit)
 
 
+@router.patch(
+    "/v1/keys/{key_id}",
+    operation_id="change_key",
+    summary="Change the limits of a key",
+    response_model=wire.Key,
+    responses=problems(404),
+)
+def change_key(key_id: UUID, change: wire.KeyChange, session: Transaction, caller: Admin) -> wire.Key:
+    """Changes the given limits, at once; null means any number (RFC 7396). Everything else about a key is fixed."""
+    return service.change(session, key_id, change, within=caller.project)
+
+
 @router.delete(
     "/v1/keys/{key_id}",
     operation_id="revoke_key",

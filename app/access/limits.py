@@ -13,7 +13,10 @@ from typing import Literal
 WINDOW_SECONDS = 60
 WINDOW_MS = WINDOW_SECONDS * 1000
 
-LimitName = Literal["key", "actor", "address", "project", "project-actor"]
+LimitName = Literal[
+    "key", "actor", "address", "project", "project-actor",
+    "key-gateway", "key-gateway-actor", "project-gateway", "project-gateway-actor",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,13 @@ class Limit:
     name: LimitName
     of: str
     quota: int
+
+    @property
+    def exceeded(self) -> str:
+        """The beginning of a sentence: who has done what as often as the limit permits."""
+        whose = next(word for word in ("actor", "address", "key", "project") if word in self.name.split("-"))
+        done = "asked for {:,} completions" if "gateway" in self.name else "sent {:,} events"
+        return f"This {whose} has {done.format(self.quota)} within a minute"
 
     def holder(self, value: str = "") -> str:
         """Returns the name of the counter of `value`, an actor or an address, which cannot be read from it."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -25,12 +26,13 @@ REST_SECONDS = 1.0
 #: Requests that share one call.
 MOST_REQUESTS = 200
 
-#: For each request, adds its events to its counters, unless one of them has reached its quota.
+#: For each request, adds its events to its counters, unless one of them has reached its quota. Of a request in parts,
+#: it adds as many events as all quotas leave.
 #:
-#: ARGV: the window in milliseconds; then for each request its events, the number of its counters, and their quotas.
-#: KEYS: the counters of all requests. Returns the milliseconds since the window began; then for each request whether it
-#: was added, and the present and the previous count of each counter afterwards. The clock is that of Redis, which all
-#: processes share.
+#: ARGV: the window in milliseconds; then for each request its events, whether it is in parts, the number of its
+#: counters, and their quotas. KEYS: the counters of all requests. Returns the milliseconds since the window began; then
+#: for each request the events that were added, and the present and the previous count of each counter afterwards. The
+#: clock is that of Redis, which all processes share.
 SCRIPT = """
 local window = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -38,8 +40,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local number, elapsed = math.floor(now / window), now % window
 local answer, at, first = {elapsed}, 2, 0
 while at <= #ARGV do
-  local events, many = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local fits, counts = 1, {}
+  local added, parts, many = tonumber(ARGV[at]), ARGV[at + 1] == '1', tonumber(ARGV[at + 2])
+  local counts = {}
   for i = 1, many do
     local stored = redis.call('HMGET', KEYS[first + i], 'n', 'p', 'b')
     local n, present, before = tonumber(stored[1]), tonumber(stored[2]) or 0, tonumber(stored[3]) or 0
@@ -48,29 +50,47 @@ while at <= #ARGV do
     elseif n ~= number then
       present, before = 0, 0
     end
-    if before * (window - elapsed) / window + present >= tonumber(ARGV[at + 1 + i]) then fits = 0 end
+    local left = math.ceil(tonumber(ARGV[at + 2 + i]) - before * (window - elapsed) / window - present)
+    if left <= 0 then added = 0 elseif parts then added = math.min(added, left) end
     counts[2 * i - 1], counts[2 * i] = present, before
   end
-  answer[#answer + 1] = fits
+  answer[#answer + 1] = added
   for i = 1, many do
-    local present = counts[2 * i - 1] + fits * events
-    if fits == 1 then
+    local present = counts[2 * i - 1] + added
+    if added > 0 then
       redis.call('HSET', KEYS[first + i], 'n', number, 'p', present, 'b', counts[2 * i])
       redis.call('PEXPIRE', KEYS[first + i], 2 * window)
     end
     answer[#answer + 1], answer[#answer + 2] = present, counts[2 * i]
   end
-  at, first = at + 2 + many, first + many
+  at, first = at + 3 + many, first + many
 end
 return answer
 """
 
 
+#: A limit with the actor or the address that it applies to; "" for a limit of a key or a project.
+Counter = tuple[Limit, str]
+
+
+class Counted(NamedTuple):
+    """The number of events that were taken, and the usage of each limit afterwards: none while Redis is away."""
+
+    taken: int
+    usages: Sequence[Usage]
+
+    @property
+    def seconds_to_wait(self) -> int:
+        """The seconds until another event would be taken."""
+        return max((usage.seconds_to_wait for usage in self.usages), default=0)
+
+
 @dataclass(eq=False)
 class _CountRequest:
-    limits: Sequence[tuple[Limit, str]]
+    limits: Sequence[Counter]
     events: int
-    answer: asyncio.Future[Sequence[Usage]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    parts: bool
+    answer: asyncio.Future[Counted] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class RateLimiter:
@@ -85,20 +105,33 @@ class RateLimiter:
         self._calls: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
-    async def count(self, limits: Sequence[tuple[Limit, str]], events: int = 1) -> Sequence[Usage]:
+    async def count(self, limits: Sequence[Counter], events: int = 1) -> Sequence[Usage]:
         """Counts events of each holder, and returns the usage of each limit afterwards; nothing while Redis is away.
-
-        limits  each with the actor or the address that it applies to; "" for a limit of a key or a project
 
         Raises `RateLimited` if one of the limits is reached. Then nothing is counted.
         """
+        counted = await self._counted(limits, events, parts=False)
+        if not counted.taken:
+            raise _refusal(max(counted.usages, key=lambda usage: usage.seconds_to_wait))
+        return counted.usages
+
+    async def count_parts(self, requests: Sequence[tuple[Sequence[Counter], int]]) -> Sequence[Counted]:
+        """Counts the events of several holders, each with its limits: as many of each as all of its limits leave."""
+        return await asyncio.gather(*(self._counted(limits, events, parts=True) for limits, events in requests))
+
+    async def _counted(self, limits: Sequence[Counter], events: int, *, parts: bool) -> Counted:
         if not limits or time.monotonic() < self._rests_until:
-            return ()
-        waiting = _CountRequest(limits, events)
+            return Counted(events, ())
+        waiting = _CountRequest(limits, events, parts)
         self._queue.append(waiting)
         if self._calls is None:
             self._calls = asyncio.create_task(self._call())
         return await waiting.answer
+
+    @property
+    def away(self) -> bool:
+        """Returns whether Redis was away at the last call."""
+        return self._rests_until != 0.0
 
     async def close(self) -> None:
         """Answers all requests that wait, and closes the connection."""
@@ -119,7 +152,7 @@ class RateLimiter:
                 self._rest(error)
                 together, self._queue = together + self._queue, []
                 for waiting in together:
-                    _answer(waiting, ())
+                    _answer(waiting, Counted(waiting.events, ()))
             else:
                 self._rests_until = 0.0
                 _answer_all(together, elapsed, counts)
@@ -145,36 +178,30 @@ def _seconds_until_more(usage: Usage) -> int:
 
 
 def _arguments(waiting: _CountRequest) -> list[int]:
-    return [waiting.events, len(waiting.limits), *(limit.quota for limit, _ in waiting.limits)]
+    return [waiting.events, int(waiting.parts), len(waiting.limits), *(limit.quota for limit, _ in waiting.limits)]
 
 
 def _answer_all(together: Sequence[_CountRequest], elapsed: int, counts: Sequence[int]) -> None:
     place = 0
     for waiting in together:
-        fits, *of_request = counts[place : place + 1 + 2 * len(waiting.limits)]
+        taken, *of_request = counts[place : place + 1 + 2 * len(waiting.limits)]
         usages = [
             Usage(limit, of_request[2 * number], of_request[2 * number + 1], elapsed)
             for number, (limit, _) in enumerate(waiting.limits)
         ]
-        _answer(waiting, usages if fits else _refusal(max(usages, key=lambda usage: usage.seconds_to_wait)))
+        _answer(waiting, Counted(taken, usages))
         place += 1 + len(of_request)
 
 
-def _answer(waiting: _CountRequest, answer: Sequence[Usage] | RateLimited) -> None:
-    if waiting.answer.done():  # the client hung up
-        return
-    if isinstance(answer, RateLimited):
-        waiting.answer.set_exception(answer)
-    else:
+def _answer(waiting: _CountRequest, answer: Counted) -> None:
+    if not waiting.answer.done():  # else the client hung up
         waiting.answer.set_result(answer)
 
 
 def _refusal(usage: Usage) -> RateLimited:
     limit, wait = usage.limit, usage.seconds_to_wait
-    whose = "actor" if limit.name == "project-actor" else limit.name
     return RateLimited(
-        f"This {whose} has sent {limit.quota:,} events within a minute, the most there may be: send this again in "
-        f"{wait} s.",
+        f"{limit.exceeded}, the most there may be: send this again in {wait} s.",
         code="rate_limited",
         details={"limit": limit.name, "per_minute": limit.quota, "retry_after_seconds": wait},
         headers={**rate_headers([usage]), "Retry-After": str(wait)},

@@ -12,6 +12,7 @@ from app.access.operator_log import service as operator_log
 from app.access.tables import ApiKey
 from app.database import now
 from app.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
+from app.merge_patch import merge_patch
 from app.pages import Page, key_of_cursor, page_of
 
 FIRST_ADMIN = wire.NewKey(name="first admin", scopes=["admin"])
@@ -75,6 +76,16 @@ def list_keys(session: Session, *, within: str | None, cursor: str | None, limit
     """Returns a page of keys, newest first, revoked and expired ones included. `within` as for `create_key`."""
     rows = store.newest_first(session, within, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row.id), _without_secret)
+
+
+def change(session: Session, key_id: UUID, change: wire.KeyChange, *, within: str | None) -> wire.Key:
+    """Changes the given limits of the key. Raises `NotFound`, also for a key of another project."""
+    key = _require_locked(session, key_id, within)
+    key.limits = merge_patch(key.limits, change.limits.model_dump(exclude_unset=True))
+    session.flush()
+    operator_log.note(session, key.project_id, limits=key.limits)
+    store.announce_change(session)
+    return _without_secret(key)
 
 
 def revoke(session: Session, key_id: UUID, *, within: str | None) -> wire.Key:

@@ -108,7 +108,7 @@ def _require_no_erasure(client: "Client", folder: Path, begun: "ExportBegun") ->
 
 def _write_parts(client: "Client", folder: Path, begun: "ExportBegun") -> dict[str, int]:
     """Writes all files. Returns the number of rows of each parquet file."""
-    from app.cli.exports.folder import PROJECT
+    from app.cli.exports.folder import ERASURES, PROJECT
     from app.cli.exports.project_settings import settings_of
     from app.durable import write_atomically
 
@@ -125,6 +125,8 @@ def _write_parts(client: "Client", folder: Path, begun: "ExportBegun") -> dict[s
             case Part.ledger:
                 releases = reversed(list(client.releases.list()))
                 _write_documents(folder / "ledger.jsonl", (each.model_dump_json() for each in releases))
+    # Last, so that it has whoever was erased meanwhile, as long as their feedback may be among the rows.
+    _write_documents(folder / ERASURES, _erasures(client))
     return rows
 
 
@@ -159,6 +161,17 @@ def _write_snapshots(client: "Client", folder: Path) -> None:
             client.snapshots.pull(each.id, folder / "snapshots" / str(each.id))
             advance(1)
     _write_documents(folder / "snapshots.jsonl", (each.model_dump_json() for each in snapshots))
+
+
+def _erasures(client: "Client") -> Iterable[str]:
+    """Yields the actors whose feedback is refused, oldest first, in the form in which an erasure keeps them."""
+    from thumbwheel import wire
+
+    for erasure in reversed(list(client.erasures.list())):
+        if erasure.tombstone:
+            yield wire.CopiedErasure(
+                hashed_for=erasure.hashed_for, actor_sha256=erasure.actor_sha256, requested_at=erasure.requested_at
+            ).model_dump_json()
 
 
 def _runs(client: "Client") -> Iterable[str]:

@@ -9,11 +9,20 @@ from thumbwheel.wire.keys import BROWSER_SCOPES
 
 from app.cli.connection import AsJson, connected, find_id, short_id
 from app.cli.listing import as_table, print_json, show_all, show_one, when
-from app.errors import Conflict
+from app.errors import Conflict, Invalid
 
 keys = typer.Typer(help="API keys and their scopes.", no_args_is_help=True, rich_markup_mode=None)
 
 SCOPES = get_args(wire.Scope)
+
+PerMinute = Annotated[int | None, typer.Option(min=0, help="Events a minute, in all; 0: any number.")]
+PerActor = Annotated[int | None, typer.Option(min=0, help="Events a minute of one actor; 0: any number.")]
+GatewayPerMinute = Annotated[
+    int | None, typer.Option(min=0, help="Completions a minute by the gateway, in all; 0: any number.")
+]
+GatewayPerActor = Annotated[
+    int | None, typer.Option(min=0, help="Completions a minute by the gateway for one actor; 0: any number.")
+]
 
 
 @keys.command()
@@ -25,6 +34,8 @@ def create(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Limit it to this project.  [default: all projects]")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.  [default: never]")] = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(help="Make it a browser key for pages of this origin; may be repeated. Needs --project."),
@@ -39,7 +50,13 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key. Its secret is shown only this once."""
-    limits = {"per_minute": per_minute, "actor_per_minute": per_actor, "address_per_minute": per_address}
+    limits = {
+        "per_minute": per_minute,
+        "actor_per_minute": per_actor,
+        "address_per_minute": per_address,
+        "gateway_per_minute": gateway_per_minute or None,
+        "gateway_actor_per_minute": gateway_per_actor or None,
+    }
     new = {
         "name": name,
         "scopes": scope or (BROWSER_SCOPES if origin else []),
@@ -64,12 +81,38 @@ def list_keys(as_json: AsJson = False) -> None:
         "project": lambda key: key.project or "all",
         "created": lambda key: when(key.created_at),
         "origins": lambda key: ", ".join(key.origins) or "–",
+        "events a minute": lambda key: limits_in_words(key.limits),
         "last used": lambda key: when(key.last_used_at),
         "expires": lambda key: when(key.expires_at),
         "revoked": lambda key: when(key.revoked_at),
     }
     with connected() as client:
         show_all(client.keys.list(), columns, as_json=as_json)
+
+
+@keys.command()
+def limits(
+    key: Annotated[str, typer.Argument(help="Its id, or its last characters.")],
+    per_minute: PerMinute = None,
+    per_actor: PerActor = None,
+    per_address: Annotated[
+        int | None, typer.Option(min=0, help="Events a minute of one address; 0: any number.")
+    ] = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the limits of a key, at once. Those that are not named stay."""
+    change = given_limits(
+        per_minute=per_minute,
+        actor_per_minute=per_actor,
+        address_per_minute=per_address,
+        gateway_per_minute=gateway_per_minute,
+        gateway_actor_per_minute=gateway_per_actor,
+    )
+    with connected() as client:
+        changed = client.keys.change(find_id(key, client.keys.list(), "key"), wire.KeyLimits.model_validate(change))
+    show_one(changed, _lines(changed), as_json=as_json)
 
 
 @keys.command()
@@ -127,10 +170,24 @@ def first(
         print_json({"secret": secret})
 
 
+def given_limits(**quotas: int | None) -> dict[str, int | None]:
+    """Returns the limits that options name: 0 becomes None, any number. Raises `Invalid` if they name none."""
+    given = {name: quota or None for name, quota in quotas.items() if quota is not None}
+    if not given:
+        raise Invalid("Name a limit to change, such as --per-minute 600.", code="invalid_option")
+    return given
+
+
 def limits_in_words(limits: wire.FeedbackLimits) -> str:
     """Returns the limits of a key or a project, for one line."""
     address = limits.address_per_minute if isinstance(limits, wire.KeyLimits) else None
-    parts = {"in all": limits.per_minute, "an actor": limits.actor_per_minute, "an address": address}
+    parts = {
+        "in all": limits.per_minute,
+        "an actor": limits.actor_per_minute,
+        "an address": address,
+        "by the gateway": limits.gateway_per_minute,
+        "by the gateway for an actor": limits.gateway_actor_per_minute,
+    }
     return ", ".join(f"{quota:,} {whose}" for whose, quota in parts.items() if quota is not None) or "any number"
 
 

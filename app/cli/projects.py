@@ -9,7 +9,14 @@ from thumbwheel import wire
 
 from app.cli.connection import AsJson, Project, connected
 from app.cli.gates import gates_of
-from app.cli.keys import limits_in_words
+from app.cli.keys import (
+    GatewayPerActor,
+    GatewayPerMinute,
+    PerActor,
+    PerMinute,
+    given_limits,
+    limits_in_words,
+)
 from app.cli.listing import show_all, show_one, when
 from app.errors import Invalid
 
@@ -129,6 +136,28 @@ def show(
     """Show a project's configuration."""
     with connected(project or option) as client:
         _show(client.projects.get(), as_json)
+
+
+@projects.command()
+def limits(
+    project: Annotated[str, typer.Argument(help="Its name.")],
+    per_minute: PerMinute = None,
+    per_actor: PerActor = None,
+    gateway_per_minute: GatewayPerMinute = None,
+    gateway_per_actor: GatewayPerActor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change how much feedback a project takes, and how many completions its gateway gives. Limits that are not named
+    stay.
+    """
+    change = given_limits(
+        per_minute=per_minute,
+        actor_per_minute=per_actor,
+        gateway_per_minute=gateway_per_minute,
+        gateway_actor_per_minute=gateway_per_actor,
+    )
+    with connected(project) as client:
+        _show(client.projects.change(wire.ProjectChange.model_validate({"limits": change})), as_json)
 
 
 @projects.command()

@@ -1,5 +1,7 @@
 """The page of a vote link. Opening it stores nothing, as scanners of mails open links too; its form stores the vote."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
@@ -9,10 +11,12 @@ from thumbwheel import wire
 
 from app.capacity import Lane
 from app.dashboard.html import HEADERS, rendered
-from app.errors import Conflict, Fault, Invalid, ThumbwheelError
+from app.errors import Conflict, Fault, Invalid, RateLimited, ThumbwheelError
 from app.feedback.ingest.receiver import Receiver
 from app.feedback.vote_links import service
 from app.feedback.vote_links.tokens import VoteToken
+from app.projects import service as projects
+from app.projects.admission import FeedbackRules, rules_of_project
 from app.web.bodies import whole
 from app.web.problems import error_response
 
@@ -26,7 +30,11 @@ PAGE_HEADERS = {
 }
 ALREADY = "event_id_taken"
 #: What a voter reads where the error speaks to an operator.
-FOR_VOTERS = {409: "This vote can no longer be given.", 503: "The server is busy. Please try again in a moment."}
+FOR_VOTERS = {
+    409: "This vote can no longer be given.",
+    429: "There are too many votes just now. Please try again in a minute.",
+    503: "The server is busy. Please try again in a moment.",
+}
 
 Token = Annotated[str, Path()]
 
@@ -45,9 +53,8 @@ async def vote(request: Request, token: Token) -> HTMLResponse:
     receiver: Receiver = request.app.state.receiver
     try:
         valid = await _require_valid(request, token)
-        await receiver.store(
-            valid.project, service.event_of(valid, _thumb(await whole(request.receive, MOST_FORM_BYTES)))
-        )
+        event = service.event_of(valid, _thumb(await whole(request.receive, MOST_FORM_BYTES)))
+        await receiver.store(valid.project, event, await _rules(request, valid.project))
     except Conflict as error:
         return _page("already", 409) if error.code == ALREADY else _refusal(error)
     except ThumbwheelError as error:
@@ -60,6 +67,11 @@ async def _require_valid(request: Request, token: str) -> VoteToken:
     return await lane.run(lambda session: service.require_valid(session, token))
 
 
+async def _rules(request: Request, project: str) -> FeedbackRules | None:
+    lane: Lane = request.app.state.hot_lane
+    return await lane.run(lambda session: rules_of_project(projects.get(session, project)))
+
+
 def _thumb(form: bytes | None) -> wire.Thumbs:
     values = parse_qs((form or b"").decode("latin-1")).get("value")
     if values not in (["up"], ["down"]):
@@ -70,8 +82,9 @@ def _thumb(form: bytes | None) -> wire.Thumbs:
 
 def _refusal(error: ThumbwheelError) -> HTMLResponse:
     status = error_response(error).status_code
-    return _page("refused", status, FOR_VOTERS.get(status, error.message))
+    more = error.headers if isinstance(error, RateLimited) else {}
+    return _page("refused", status, FOR_VOTERS.get(status, error.message), more)
 
 
-def _page(state: str, status: int, message: str = "") -> HTMLResponse:
-    return rendered("vote.html", status=status, headers=PAGE_HEADERS, state=state, message=message)
+def _page(state: str, status: int, message: str = "", more: Mapping[str, str] = MappingProxyType({})) -> HTMLResponse:
+    return rendered("vote.html", status=status, headers={**PAGE_HEADERS, **more}, state=state, message=message)

@@ -95,6 +95,13 @@ def keep_away(session: Session, project: str, actor_sha256: bytes) -> None:
     store.put_tombstone(session, project, actor_sha256)
 
 
+def keep_away_as(session: Session, project: str, hashed_for: str, actor_sha256: bytes) -> None:
+    """Refuses the events of an actor by a digest that was made with the name of another project, or of this one."""
+    if hashed_for != project:
+        store.put_tombstone_name(session, project, hashed_for)
+    store.put_tombstone(session, project, actor_sha256)
+
+
 def is_kept_away(session: Session, project: str, actor_sha256: bytes) -> bool:
     return store.has_tombstone(session, project, actor_sha256)
 

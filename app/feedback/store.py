@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import is_any_of, now
 from app.feedback.ingest.append import lock_key
-from app.feedback.tables import Completion, Event, EventId, Tombstone
+from app.feedback.tables import Completion, Event, EventId, Tombstone, TombstoneName
 
 
 def newest(
@@ -138,6 +138,10 @@ def put_tombstone(session: Session, project: str, actor_sha256: bytes) -> None:
         .values(project_id=project, actor_sha256=actor_sha256, erased_at=now())
         .on_conflict_do_nothing()
     )
+
+
+def put_tombstone_name(session: Session, project: str, name: str) -> None:
+    session.execute(insert(TombstoneName).values(project_id=project, name=name).on_conflict_do_nothing())
 
 
 def has_tombstone(session: Session, project: str, actor_sha256: bytes) -> bool:

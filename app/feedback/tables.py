@@ -77,8 +77,21 @@ class Tombstone(Base):
     __tablename__ = "tombstones"
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-    actor_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True, comment="of project, NUL and actor")
+    actor_sha256: Mapped[bytes] = mapped_column(
+        LargeBinary,
+        primary_key=True,
+        comment="of project, NUL and actor; the project is this one, or one of tombstone_names",
+    )
     erased_at: Mapped[Time]
+
+
+class TombstoneName(Base):
+    """The name of another project whose tombstones were copied into this one: their digests are made with it."""
+
+    __tablename__ = "tombstone_names"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
 
 
 class Completion(Base):

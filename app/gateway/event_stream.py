@@ -12,19 +12,33 @@ class EventLines:
     """Collects the bytes of a stream and gives its complete lines, without blank ones."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        #: The pieces of the line that has not ended. They are joined once it ends: a long line in many small pieces is
+        #: not copied with each of them.
+        self._begun: list[bytes] = []
+        self._size = 0
 
     def lines(self, received: bytes) -> list[bytes]:
         """Returns the lines that `received` completes. Raises `LineTooLong`."""
-        *complete, self._rest = (self._rest + received).split(b"\n")
-        if len(self._rest) > MOST_LINE_BYTES:
-            raise LineTooLong
-        return [line for line in (line.rstrip(b"\r") for line in complete) if line]
+        first, *others = received.split(b"\n")
+        complete = []
+        self._begin(first)
+        for rest in others:
+            complete += self.end()
+            self._begin(rest)
+        return complete
 
     def end(self) -> list[bytes]:
-        """Returns the last line if the stream ended in the middle of it."""
-        line, self._rest = self._rest.rstrip(b"\r"), b""
+        """Returns the line that has not ended, unless it is blank."""
+        line = b"".join(self._begun).rstrip(b"\r")
+        self._begun, self._size = [], 0
         return [line] if line else []
+
+    def _begin(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > MOST_LINE_BYTES:
+            raise LineTooLong
+        if piece:
+            self._begun.append(piece)
 
 
 def data_of(line: bytes) -> bytes | None:

@@ -9,6 +9,7 @@ The next chunk is read once the caller has taken the one before: a slow reader s
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from starlette.types import Receive, Send
 
@@ -51,6 +52,7 @@ class Exchange:
         rests: Rests,
         counters: Counters,
         turn: int,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._request = request
         self._request_bytes = request_bytes
@@ -60,6 +62,7 @@ class Exchange:
         self._rests = rests
         self._counters = counters
         self._turn = turn
+        self._headers = headers
         self._began = time.monotonic()
         self._answer = GatewayAnswer(request, completion_id)
         self._route: Route | None = None
@@ -239,7 +242,8 @@ class Exchange:
     ) -> None:
         self._started = True
         self.status = status
-        headers = [(b"content-type", kind), (b"x-thumbwheel-completion-id", self._answer.completion_id.encode()), *more]
+        named = (b"x-thumbwheel-completion-id", self._answer.completion_id.encode())
+        headers = [(b"content-type", kind), named, *self._headers, *more]
         if length is not None:
             headers.append((b"content-length", b"%d" % length))
         if self._route is not None:

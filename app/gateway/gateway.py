@@ -9,7 +9,7 @@ once its key and project are known, and answers flow while Postgres is away.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -20,16 +20,18 @@ from starlette.types import Receive, Scope, Send
 
 from app.access import keys
 from app.access.caller import Caller, require
+from app.access.limits import Usage
+from app.access.rate_limiter import RateLimiter, rate_headers
 from app.capacity import Lane
 from app.database import new_id
 from app.errors import Forbidden, Invalid, NotFound, ThumbwheelError, TooLarge, Unavailable
 from app.feedback.ingest.group_commit import Intake
-from app.gateway import requests
+from app.gateway import call_limits, requests
 from app.gateway.callers import callers, check_all, secret_of
 from app.gateway.counters import Counters
 from app.gateway.exchange import Exchange
 from app.gateway.figures import by_project
-from app.gateway.openai_errors import OpenAIError, of_refusal, openai_error
+from app.gateway.openai_errors import OpenAIError, of_refusal, openai_error, sendable
 from app.gateway.registrations import Registrations
 from app.gateway.requests import CHAT_PATH, TEXT_PATH, OpenAIRequest
 from app.gateway.rests import Rests
@@ -59,7 +61,10 @@ Key = TypeVar("Key")
 class Gateway:
     """Answers requests; made by `gateway()` inside an event loop."""
 
-    def __init__(self, intake: Intake, lane: Lane, upstream: Upstream, chosen: Settings) -> None:
+    def __init__(
+        self, intake: Intake, lane: Lane, upstream: Upstream, limiter: RateLimiter | None, chosen: Settings
+    ) -> None:
+        self._limiter = limiter
         self.counters = Counters()
         self.registrations = Registrations(intake, self.counters)
         self.rests = Rests()
@@ -79,6 +84,10 @@ class Gateway:
     @property
     def postgres_away(self) -> bool:
         return self._table.away or self.registrations.away
+
+    @property
+    def limits_enforced(self) -> bool:
+        return self._limiter is not None and not self._limiter.away
 
     @property
     def ready(self) -> bool:
@@ -146,10 +155,15 @@ class Gateway:
             request = requests.read(scope["path"], body, headers)
             project = _project_of(caller, request, scope["query_string"])
             routes = await self._table.get(project)
+            usages: Sequence[Usage] = ()
+            if self._limiter is not None:
+                asked = request.n * request.prompts
+                usages = await self._limiter.count(call_limits.counters(caller, routes, request), asked)
             completion_id = request.given_id or PREFIXES[request.path] + new_id().hex
             exchange = Exchange(
                 request, len(body), completion_id, routes, send, upstream=self._upstream, rests=self.rests,
                 counters=self.counters, turn=next(self._turns),
+                headers=sendable(rate_headers(usages)),
             )  # fmt: skip
             del body
             try:
@@ -268,15 +282,16 @@ async def respond_json(send: Send, document: Any) -> None:
 
 
 @asynccontextmanager
-async def gateway(intake: Intake, lane: Lane, chosen: Settings) -> AsyncIterator[Gateway]:
-    """Provides the gateway for the block, and registers at its end what waits."""
+async def gateway(intake: Intake, lane: Lane, chosen: Settings, limiter: RateLimiter | None) -> AsyncIterator[Gateway]:
+    """Provides the gateway for the block, and registers at its end what waits. Without a limiter, nothing is refused
+    for its rate."""
     upstream = Upstream(
         first_byte_seconds=chosen.gateway_first_byte_seconds,
         answer_seconds=chosen.gateway_answer_seconds,
         idle_seconds=chosen.gateway_idle_seconds,
     )
     async with upstream:
-        running = Gateway(intake, lane, upstream, chosen)
+        running = Gateway(intake, lane, upstream, limiter, chosen)
         refresh = asyncio.create_task(running.refresh(), name="gateway routes")
         try:
             yield running

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from app import malloc, settings, telemetry
 from app.access.key_changes import listening
+from app.access.rate_limiter import RateLimiter
 from app.capacity import Lane
 from app.database import Purpose
 from app.feedback.ingest.group_commit import intake
@@ -28,14 +29,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     chosen = settings.current()
     database_url = chosen.need_libpq_database()
     lane = Lane(Purpose.HOT)
+    limiter = None if chosen.redis_url is None else RateLimiter(str(chosen.redis_url))
     try:
         async with (
             intake(database_url) as way_in,
-            gateway(way_in, lane, chosen) as app.state.gateway,
+            gateway(way_in, lane, chosen, limiter) as app.state.gateway,
             listening(database_url, lambda: None),  # for last uses: the gateway reads keys every second anyway
         ):
             yield
     finally:
+        if limiter is not None:
+            await limiter.close()
         lane.close()
 
 
@@ -58,7 +62,9 @@ def create_gateway() -> FastAPI:
         running: Gateway = app.state.gateway
         postgres = "away" if running.postgres_away else "ok"
         status = "ready" if running.ready else "not_ready"
-        return JSONResponse({"status": status, "postgres": postgres}, 200 if running.ready else 503)
+        limits = "enforced" if running.limits_enforced else "not enforced"
+        document = {"status": status, "postgres": postgres, "limits": limits}
+        return JSONResponse(document, 200 if running.ready else 503)
 
     app.add_middleware(GatewayFastPath, more=frozenset({METRICS_PATH}))
     return app

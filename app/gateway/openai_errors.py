@@ -1,10 +1,11 @@
 """Errors in OpenAI's shape: `{"error": {"message", "type", "code", "param"}}`. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from app.errors import ThumbwheelError, brief
+from app.errors import RateLimited, ThumbwheelError, brief
 
 MOST_MESSAGE = 2000
 RETRY_SECONDS = 2
@@ -51,7 +52,13 @@ def of_refusal(error: ThumbwheelError, status: int) -> OpenAIError:
     """Returns the answer to an error of ours whose status in the rest of the API is `status`."""
     param = error.faults[0].pointer.strip("/") or None if error.faults else None
     at = INVALID if status == UNPROCESSABLE else status
-    return openai_error(at, error.message, code=error.code, param=param)
+    answer = openai_error(at, error.message, code=error.code, param=param)
+    return answer._replace(headers=sendable(error.headers)) if isinstance(error, RateLimited) else answer
+
+
+def sendable(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Returns headers as ASGI has them."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
 def of_target(status: int, body: bytes) -> OpenAIError:

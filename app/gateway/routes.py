@@ -1,10 +1,11 @@
 """The routes that requests of a project may take: the releases of the ledger, and the targets that serve them. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from thumbwheel.assignment import in_canary
+from thumbwheel.wire.projects import FeedbackLimits
 from thumbwheel.wire.serving import TargetKind
 
 
@@ -43,6 +44,7 @@ class ProjectRoutes:
     live    those to the live checkpoint
     before  those to another checkpoint that a target still serves, as while it loads the live one
     keyless targets whose key is in no variable of this process
+    limits  of the project
     """
 
     project: str
@@ -50,6 +52,7 @@ class ProjectRoutes:
     canary: Canary | None
     before: Sequence[Route]
     keyless: Sequence[str] = ()
+    limits: FeedbackLimits = field(default_factory=FeedbackLimits)
 
     def for_actor(self, actor: str | None) -> list[Sequence[Route]]:
         """Returns groups of routes, the best one first: the actor's release, the live one, what was live before."""

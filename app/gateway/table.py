@@ -40,7 +40,7 @@ def _read(session: Session, project: str) -> ProjectRoutes | None:
 
 def read(session: Session, project: str, environment: Mapping[str, str] = os.environ) -> ProjectRoutes:
     """Returns the routes of a project. Raises `NotFound`, and `Conflict` for an archived one."""
-    projects.require_open(session, project)
+    limits = projects.require_open(session, project).limits
     current = releases.current(session, project)
     targets = {target.name: target for target in serving.overview(session, project).targets if target.enabled}
     keyless = sorted(target.name for target in targets.values() if _lacks_key(target, environment))
@@ -69,7 +69,7 @@ def read(session: Session, project: str, environment: Mapping[str, str] = os.env
         and target.model is not None
         and target.seen_checkpoint_id is not None
     ]
-    return ProjectRoutes(project, live, canary, before, keyless)
+    return ProjectRoutes(project, live, canary, before, keyless, limits)
 
 
 def _route(

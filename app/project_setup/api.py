@@ -51,8 +51,9 @@ def create_project(
 def change_project(
     change: wire.ProjectChange, session: Transaction, at: Annotated[Scoped, Depends(scoped("admin"))]
 ) -> wire.Project:
-    """Replaces each given section as a whole. Requested runs keep the configuration that they began with. `gates` are
-    stored as a version unless they are one, and adopted. `archived` closes the project to feedback and new runs, or
+    """Merges the given fields of `trigger`, `snapshot`, `monitoring` and `limits` with the stored ones; null unsets a
+    field (RFC 7396). Replaces `recipe` as a whole. Requested runs keep the configuration that they began with. `gates`
+    are stored as a version unless they are one, and adopted. `archived` closes the project to feedback and new runs, or
     opens it again; nothing is deleted. Another base model begins a new line of ancestry:
     `PUT /v1/projects/{project}/base-model`."""
     return service.change(session, at.project, change, at.by)

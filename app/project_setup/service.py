@@ -4,10 +4,12 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access.operator_log import service as operator_log
+from app.errors import Conflict
 from app.gates import documents
 from app.gates import service as gates
 from app.projects import service as projects
 from app.releases import service as releases
+from app.snapshots import service as snapshots
 from app.suites.versions import service as suites
 
 
@@ -27,10 +29,22 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
 
 
 def change(session: Session, project: str, change: wire.ProjectChange, by: str) -> wire.Project:
-    """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
-    fault of the gates.
+    """Changes the project, and adopts the given gates. Raises what `projects.change` raises, `Invalid` with every
+    fault of the gates, and `Conflict` for another split key than that of the project's snapshots.
     """
     operator_log.note(session, changed=sorted(change.model_dump(exclude_none=True)), archived=change.archived)
+    if change.split_key is not None:
+        _require_split_open(session, project, change.split_key)
     if change.gates is not None:
         gates.adopt_document(session, project, change.gates, by)
     return projects.change(session, project, change)
+
+
+def _require_split_open(session: Session, project: str, split_key: str) -> None:
+    if split_key == projects.lock(session, project).split_key or not snapshots.exist(session, project):
+        return
+    raise Conflict(
+        f"Project {project} has snapshots: another split key would move rows that a model was trained on into the "
+        "holdout. Set it in a new project.",
+        code="split_fixed",
+    )

@@ -25,6 +25,8 @@ MOST_REMEMBERED = 10_000
 #: Longer headers and query strings are not remembered: anybody who has a browser key could fill the memory with them.
 MOST_BYTES = 2000
 
+OF_ACTORS = frozenset({"actor", "project-actor"})
+
 RequestKey = tuple[bytes, bytes]
 
 
@@ -35,10 +37,18 @@ class FeedbackRules:
     origins: frozenset[str]
     limits: tuple[Limit, ...]
 
+    @property
+    def limits_actors(self) -> bool:
+        return any(limit.name in OF_ACTORS for limit in self.limits)
+
+    def of_actor(self, actor: str) -> list[tuple[Limit, str]]:
+        """Returns the limits of one actor, each with the actor."""
+        return [(limit, actor) for limit in self.limits if limit.name in OF_ACTORS]
+
     def counters(self, *, actor: str | None, address: str | None) -> Iterator[tuple[Limit, str]]:
         """Yields the limits of a request, each with the value that it counts. None: those limits do not apply."""
         for limit in self.limits:
-            if limit.name in ("actor", "project-actor"):
+            if limit.name in OF_ACTORS:
                 if actor is not None:
                     yield limit, actor
             elif limit.name == "address":
@@ -124,17 +134,34 @@ class Admission:
         return Admitted(at.project, _rules(caller, project))
 
 
+def rules_of_project(project: wire.Project) -> FeedbackRules | None:
+    """Returns the rules for feedback that comes without a key; None without limits."""
+    limits = _limits_of_project(project)
+    return FeedbackRules(frozenset(), limits) if limits else None
+
+
 def _rules(caller: Caller, project: wire.Project) -> FeedbackRules | None:
-    key, own, whole = str(caller.key_id), caller.limits, project.limits
-    quotas: tuple[tuple[LimitName, str, int | None], ...] = (
-        ("key", key, own.per_minute),
-        ("actor", key, own.actor_per_minute),
-        ("address", key, own.address_per_minute),
-        ("project", project.project, whole.per_minute),
-        ("project-actor", project.project, whole.actor_per_minute),
-    )  # fmt: skip
-    limits = tuple(Limit(name, of, quota) for name, of, quota in quotas if quota is not None)
+    key, own = str(caller.key_id), caller.limits
+    limits = (
+        *_limits(
+            ("key", key, own.per_minute),
+            ("actor", key, own.actor_per_minute),
+            ("address", key, own.address_per_minute),
+        ),
+        *_limits_of_project(project),
+    )
     return FeedbackRules(caller.origins, limits) if caller.origins or limits else None
+
+
+def _limits_of_project(project: wire.Project) -> tuple[Limit, ...]:
+    own = project.limits
+    return _limits(
+        ("project", project.project, own.per_minute), ("project-actor", project.project, own.actor_per_minute)
+    )
+
+
+def _limits(*quotas: tuple[LimitName, str, int | None]) -> tuple[Limit, ...]:
+    return tuple(Limit(name, of, quota) for name, of, quota in quotas if quota is not None)
 
 
 def scoped_by(session: Session, scope: wire.Scope, authorization: bytes, query: bytes) -> Scoped:

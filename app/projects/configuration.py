@@ -3,21 +3,60 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from thumbwheel import wire
 from thumbwheel.wire.recipe import PRESETS, Recipe, recipe_of
 from thumbwheel.wire.recipe_faults import recipe_faults
 
 from app.errors import Fault, pointer_part
+from app.merge_patch import merge_patch
 
-#: Sections that a change of the project replaces; gates have a ledger of their own.
+#: Sections of a configuration; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
+#: Sections that a change merges with the stored ones. A recipe is replaced: a field that is left out of it has the
+#: value of the preset.
+MERGED: Mapping[str, type[BaseModel]] = {
+    "trigger": wire.TriggerRules,
+    "snapshot": wire.SnapshotRules,
+    "monitoring": wire.MonitoringRules,
+    "limits": wire.FeedbackLimits,
+}
+
+
+class ImpossibleChangeError(ValueError):
+    """The fields of a change that do not fit with the stored ones."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
+        self.faults = faults
 
 
 def changed(document: Mapping[str, Any], change: wire.ProjectChange) -> dict[str, Any]:
-    """Returns the stored document with the sections of the change, each of which replaces the stored one as a whole."""
-    given = {name for name in SECTIONS if getattr(change, name) is not None}
-    return {**document, **change.model_dump(mode="json", include=given)}
+    """Returns the stored document with the sections of the change. Raises `ImpossibleChangeError`."""
+    sections = dict(document)
+    if change.recipe is not None:
+        sections["recipe"] = change.recipe.model_dump(mode="json")
+    for name, model in MERGED.items():
+        patch = getattr(change, name)
+        if patch is not None:
+            merged = merge_patch(document.get(name), patch.model_dump(mode="json", exclude_unset=True))
+            sections[name] = _valid(name, model, merged)
+    return sections
+
+
+def _valid(section: str, model: type[BaseModel], document: Any) -> dict[str, Any]:
+    try:
+        return model.model_validate(document).model_dump(mode="json")
+    except ValidationError as error:
+        raise ImpossibleChangeError(
+            [
+                Fault(
+                    "".join(f"/{pointer_part(str(part))}" for part in (section, *fault["loc"])),
+                    fault["msg"].removeprefix("Value error, "),
+                )
+                for fault in error.errors()
+            ]
+        ) from error
 
 
 def faults_of_recipe(preset: str, changes: Mapping[str, Any]) -> list[Fault]:

@@ -12,7 +12,7 @@ from app.errors import Conflict, Fault, Invalid, NotFound
 from app.pages import Page, key_of_cursor, page_of
 from app.projects import store
 from app.projects.base_model import reasons_impossible, reasons_unusable
-from app.projects.configuration import SECTIONS, changed, faults_of_recipe
+from app.projects.configuration import SECTIONS, ImpossibleChangeError, changed, faults_of_recipe
 from app.projects.tables import Project
 
 #: The pattern of `wire.Slug`; other ids were never stored, and may hold characters that Postgres refuses.
@@ -47,17 +47,22 @@ def get(session: Session, project: str) -> wire.Project:
 
 
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
-    """Replaces the given sections but the gates. Requested runs keep the configuration that they began with.
+    """Changes the given sections but the gates. Requested runs keep the configuration that they began with.
 
     Only `project_setup.service.change` calls this, which also adopts gates. Raises `NotFound`, and `Invalid` with the
-    fields of a wrong recipe.
+    fields that are wrong.
     """
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:
         _require_valid(change.recipe)
     if change.archived is not None:
         row.archived_at = (row.archived_at or now()) if change.archived else None
-    row.configuration = changed(row.configuration, change)
+    if change.split_key is not None:
+        row.split_key = None if change.split_key == project else change.split_key
+    try:
+        row.configuration = changed(row.configuration, change)
+    except ImpossibleChangeError as error:
+        raise Invalid(f"The change does not fit: {error}.", code="invalid_request", faults=error.faults) from error
     session.flush()
     return _shown(row)
 
@@ -164,6 +169,11 @@ def erasures(session: Session, project: str) -> int:
     return store.erasures(session, project)
 
 
+def split_key(session: Session, project: str) -> str:
+    """Returns the key of the split, with which a prompt decides on which side it is."""
+    return store.split_key(session, project)
+
+
 def _possible(text: str) -> str:
     if not POSSIBLE_ID.fullmatch(text):
         raise ValueError(text)
@@ -187,5 +197,6 @@ def _require_valid(recipe: wire.RecipeChoice) -> None:
 
 
 def _shown(row: Project) -> wire.Project:
-    known = {name: getattr(row, name) for name in ("base_model", "created_at", "archived_at")} | {"project": row.id}
-    return wire.Project.model_validate({**row.configuration, **known})
+    known = {name: getattr(row, name) for name in ("base_model", "created_at", "archived_at")}
+    named = {"project": row.id, "split_key": row.split_key or row.id}
+    return wire.Project.model_validate({**row.configuration, **known, **named})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,10 @@ def count_erasure(session: Session, project: str) -> None:
 
 def erasures(session: Session, project: str) -> int:
     return session.scalars(select(Project.erasures).where(Project.id == project)).one()
+
+
+def split_key(session: Session, project: str) -> str:
+    return session.scalars(select(func.coalesce(Project.split_key, Project.id)).where(Project.id == project)).one()
 
 
 def by_id(

@@ -16,6 +16,9 @@ class Project(Base):
     configuration: Mapped[Document]
     created_at: Mapped[Time]
     archived_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    split_key: Mapped[str | None] = mapped_column(
+        String(63), comment="what decides with a prompt on which side it is; null: the id of the project"
+    )
     erasures: Mapped[int] = mapped_column(
         Integer,
         server_default=text("0"),

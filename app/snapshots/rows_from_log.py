@@ -19,6 +19,7 @@ from app.labels import service as labels
 from app.labels.guards.near_duplicates import clusters_of
 from app.labels.policies import service as policies
 from app.labels.quarantine import service as quarantine
+from app.projects import service as projects
 from app.snapshots.prompts import service as prompts
 from app.snapshots.prompts.sides import Sides
 from app.snapshots.selection.candidates import Candidates
@@ -40,6 +41,7 @@ class Chosen:
     left_out   actors whose signals do not count, with the reasons
     new        rows, before equal ones are collapsed, with new signals
     actors     ids; members of rows are numbered in their order
+    split_key  the key of the split
     leaders    (P, 2) keys of the prompts that lead the groups of the candidates' prompts
     """
 
@@ -51,6 +53,7 @@ class Chosen:
     actors: pl.Series
     candidates: Candidates
     selection: Selection
+    split_key: str
     leaders: NDArray[np.uint64]
     sides: Sides
 
@@ -115,21 +118,24 @@ def choose(
     del placed
     leaders, of_strays = leaders[: len(keys)], leaders[len(keys) :]
     deciding = sides.now.of(leaders)
-    astray = rows_on_both_sides(candidates, stored, sides.astray(project, of_strays, rules.holdout_share))
+    split_key = projects.split_key(session, project)
+    astray = rows_on_both_sides(candidates, stored, sides.astray(split_key, of_strays, rules.holdout_share))
     selection = select(
         candidates,
         drops,
         leaders,
         deciding,
         astray,
-        project=project,
+        split_key=split_key,
         guards=guards,
         rules=rules,
         as_of=as_of,
         derive_pairs=pairs == "derived",
     )
     counted = wire.ClassCounts.model_validate(new)
-    return Chosen(adopted, decisions, left_out, waiting, counted, actors, candidates, selection, leaders, sides)
+    return Chosen(
+        adopted, decisions, left_out, waiting, counted, actors, candidates, selection, split_key, leaders, sides
+    )
 
 
 def _nearly(candidates: Candidates, stored: SpilledTexts, rules: wire.guard_rules.NearDuplicates) -> NDArray[np.uint64]:

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -15,15 +14,17 @@ from thumbwheel import wire
 from thumbwheel.wire.recipe import PAIR_SOURCES, PAIRED, ObjectiveName, PairsFrom
 
 from app import artifacts, malloc
-from app.durable import folder_atomically
+from app.durable import folder_atomically, sha256_of
 from app.errors import Conflict, NotFound, Refused, Unavailable
 from app.projects import service as projects
 from app.snapshots import store
 from app.snapshots.balance.enough import Needs, nothing_left, refusals
-from app.snapshots.balance.plan import Cell, plan, tally_of
-from app.snapshots.balance.spread import Spread, holdout_of, spread_of
+from app.snapshots.balance.plan import plan, tally_of
+from app.snapshots.balance.spread import holdout_of, spread_of
 from app.snapshots.balance.writers import ages_of, writers_of
-from app.snapshots.files.parquet import CARD, MANIFEST, PAIRS
+from app.snapshots.built import Built as Built
+from app.snapshots.built import Forecast
+from app.snapshots.files.parquet import CARD, MANIFEST, MANIFEST_FORMAT, ORIGIN, PAIRS
 from app.snapshots.files.write import write_about, write_rows
 from app.snapshots.leakage.sampled import conversations_of, leakage_of
 from app.snapshots.rows_from_log import DEFAULT_PAIRS, choose
@@ -40,41 +41,6 @@ LOG_PROBS_FILES = 16
 
 class ErasedMeanwhile(Conflict):
     """Data of the log was erased while the log was read. The caller can read it again."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A registered snapshot, with the summed weights of its training rows by class, which resolve the recipe."""
-
-    id: UUID
-    manifest: dict[str, Any]
-    files: dict[str, str]  # path -> sha256
-    weight_desirable: float
-    weight_undesirable: float
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The contents that a snapshot would have.
-
-    counts      rows before equal ones are collapsed
-    new         those of them with new signals
-    pairs       training pairs by source
-    holdout     the held-out rows
-    spread      how the training rows spread over prompts and actors
-    ages        how old the feedback on the training rows is
-    quarantine  votes that do not count
-    """
-
-    counts: wire.ClassCounts
-    new: wire.ClassCounts
-    cells: list[Cell]
-    pairs: dict[Source, int]
-    capped: int
-    holdout: wire.HoldoutForecast
-    spread: Spread
-    ages: wire.FeedbackAges
-    quarantine: wire.QuarantineForecast
 
 
 def forecast(
@@ -168,7 +134,8 @@ def build(
                 reasons=reasons,
             )
         about = {
-            "project": project,
+            "format": MANIFEST_FORMAT,
+            "split_key": chosen.split_key,
             "policy": {"name": adopted.policy.name, "version": adopted.version, "sha256": adopted.sha256},
             "quarantine": dict(sorted(Counter(chain.from_iterable(chosen.left_out.values())).items())),
             "quarantine_decisions": chosen.decisions,
@@ -178,23 +145,26 @@ def build(
             "checkpoint_id": None if only is None else str(only),
             "lambda": lambdas_of(planned),
             "plan": planned.model_dump(),
-            "writers": writers_of(cells, shipped_checkpoint_id, ages_of(selection, candidates)).model_dump(mode="json"),
             "leakage": leakage,
             "conversations": conversations_of(
-                selection, candidates, chosen.leaders, chosen.sides.moved(project, rules.holdout_share)
+                selection, candidates, chosen.leaders, chosen.sides.moved(chosen.split_key, rules.holdout_share)
             ),
+        }
+        origin = {
+            "project": project,
             "code": f"thumbwheel-server {version('thumbwheel-server')}",
+            "writers": writers_of(cells, shipped_checkpoint_id, ages_of(selection, candidates)).model_dump(mode="json"),
         }
         selection = selection.without_members()
         del chosen
         malloc.give_back()
         with folder_atomically(folder) as aside:
             manifest = about | write_rows(selection, candidates, stored, aside)
-            write_about(manifest, aside)
+            write_about(manifest, origin, aside)
     snapshot_id = register(session, project, watermark, manifest, folder, erasures=erasures)
     files = require(session, snapshot_id).files
     train = selection.train
-    return Built(snapshot_id, manifest, files, train.weight_desirable, train.weight_undesirable)
+    return Built(snapshot_id, manifest, origin, files, train.weight_desirable, train.weight_undesirable)
 
 
 def register(
@@ -207,19 +177,29 @@ def register(
     erasures: int | None = None,
 ) -> UUID:
     """Stores the files in `folder`, then registers the snapshot that they form. Returns the id, which is that of the
-    existing snapshot if the same files are registered already.
+    existing snapshot if the project has one with this manifest: that one keeps its own origin and card.
 
     erasures  the number of the project's erasures when the log was read. Raises `ErasedMeanwhile` if there are more
               by now, and deletes the stored files again, so that the store keeps no erased data.
     """
-    files = {path.name: artifacts.put(path).sha256 for path in sorted(folder.iterdir())}
+    there = store.has(session, project, sha256_of(folder / MANIFEST))
+    files = {
+        path.name: artifacts.put(path).sha256
+        for path in sorted(folder.iterdir())
+        if not (there and path.name in (ORIGIN, CARD))
+    }
     if erasures is not None:
         projects.lock(session, project)
         if projects.erasures(session, project) != erasures:
             _take_back(session, files)
             raise _erased_meanwhile(project)
+        if projects.split_key(session, project) != manifest["split_key"]:
+            raise Conflict(
+                f"The split key of {project} was changed while its snapshot was made: start the run again.",
+                code="split_key_changed",
+            )
     return store.insert_once(
-        session, project, sha256=files["manifest.json"], watermark=watermark, files=files, manifest=dict(manifest)
+        session, project, sha256=files[MANIFEST], watermark=watermark, files=files, manifest=dict(manifest)
     )
 
 
@@ -233,8 +213,13 @@ def _take_back(session: Session, files: Mapping[str, str]) -> None:
     """Deletes the just stored files that no snapshot has, except for pairs: they are numbers without text and often
     equal in other projects, one of which may be about to register them."""
     written = {sha256 for path, sha256 in files.items() if path != PAIRS}
-    for sha256 in sorted(written - store.named(session, written, kept=(MANIFEST, CARD))):
+    for sha256 in sorted(written - store.named(session, written, kept=(MANIFEST, ORIGIN, CARD))):
         artifacts.delete(sha256)
+
+
+def exist(session: Session, project: str) -> bool:
+    """Returns whether the project has a snapshot."""
+    return store.exist(session, project)
 
 
 def require(session: Session, snapshot_id: UUID) -> Snapshot:

@@ -33,6 +33,16 @@ def insert_once(
     return session.execute(query).scalar_one()
 
 
+def has(session: Session, project: str, sha256: str) -> bool:
+    """Returns whether the project has a snapshot with this hash."""
+    query = select(Snapshot.id).where(Snapshot.project_id == project, Snapshot.sha256 == sha256)
+    return session.execute(query).first() is not None
+
+
+def exist(session: Session, project: str) -> bool:
+    return session.execute(select(Snapshot.id).where(Snapshot.project_id == project).limit(1)).first() is not None
+
+
 def find(session: Session, snapshot_id: UUID) -> Snapshot | None:
     return session.get(Snapshot, snapshot_id)
 

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from thumbwheel import Client, Unreachable, wire
+from thumbwheel import ApiError, Client, Unreachable, wire
 from thumbwheel.client.log_copies import LogCopies
 
 from app.cli.exports import copy_in
 from app.database import transaction
 from app.feedback.copying import service as copying
+from app.privacy.erasures import service as erasures
 from app.projects import service as projects
+from app.releases import service as releases
+from app.snapshots import service as snapshots
 from tests.cli.conftest import CommandLine, on_a_screen
 from tests.feedback.rows.test_copying import OTHERS
 from tests.logged import register, store
@@ -46,6 +49,16 @@ def hashes(folder: Path) -> dict[str, str]:
     return {name: file["sha256"] for name, file in files.items() if name.partition(".")[0] in LOG}
 
 
+def snapshot_files(project: str, folder: Path) -> dict[str, str]:
+    """Returns the hashes of the files of a new snapshot. That of the manifest is the snapshot's."""
+    with transaction() as session:
+        live = releases.current(session, project).checkpoint_id
+        return snapshots.build(
+            session, project, wire.SnapshotRules(minimum_per_class=1), "kto", watermark=38, seed=1,
+            shipped_checkpoint_id=live, folder=folder,
+        ).files  # fmt: skip
+
+
 def decided(client: Client) -> list[Any]:
     return [(each.actor, each.decision, each.reason) for each in client.quarantine.decisions()]
 
@@ -62,7 +75,7 @@ def test_an_export_goes_into_a_new_project_which_then_has_the_same_log_and_label
     second = cli("export", tmp_path / "second", "--format", form, "--project", "other")
 
     assert rows == {f"events.{form}": 37, f"completions.{form}": 1, f"labels.{form}": 36, "snapshots.jsonl": 0,
-                    "runs.jsonl": 0, "ledger.jsonl": 1}  # fmt: skip
+                    "runs.jsonl": 0, "ledger.jsonl": 1, "erasures.jsonl": 0}  # fmt: skip
     assert (done.code, done.document["stored"], done.document["replayed"]) == (0, 38, 0), done.err
     assert (again.document["stored"], again.document["replayed"]) == (0, 38)
     assert second.code == 0, second.err
@@ -72,6 +85,9 @@ def test_an_export_goes_into_a_new_project_which_then_has_the_same_log_and_label
         assert other.gates.adopted().document.name == "one rule"
         assert decided(other) == decided(filled)
         assert other.projects.get().snapshot == filled.projects.get().snapshot
+        assert other.projects.get().split_key == "acme"
+    first, copy = (snapshot_files(project, tmp_path / project) for project in ("acme", "other"))
+    assert {name for name in first if copy[name] != first[name]} == {"origin.json", "card.md"}
 
 
 def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):
@@ -90,7 +106,7 @@ def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):
     }  # fmt: skip
     assert (labels["c2"]["label"], labels["c2"]["reason"]) == (True, "thumbs_up")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "events.jsonl", "labels.jsonl", "ledger.jsonl", "project.json", "manifest.json",
+        "events.jsonl", "labels.jsonl", "ledger.jsonl", "erasures.jsonl", "project.json", "manifest.json",
     }  # fmt: skip
 
 
@@ -133,6 +149,34 @@ def test_after_an_erasure_an_unfinished_export_is_refused(cli, filled, tmp_path,
         projects.count_erasure(session, "acme")
 
     assert "Somebody was erased from acme" in cli.refused("export", tmp_path / "out")
+
+
+def test_an_erased_actor_stays_away_from_the_new_project_too(cli, filled, tmp_path):
+    begun = filled.erasures.start("user 2")
+    for _ in erasures.STEPS:
+        erasures.advance(begun.id)
+    cli("export", tmp_path / "out")
+    new_project(filled, "other")
+    vote = {"completion_id": "c2", "signal": wire.Thumbs(value="down")}
+
+    dry = cli("import", tmp_path / "out", "--project", "other", "--dry-run")
+    done = cli("import", tmp_path / "out", "--project", "other")
+
+    assert (dry.document["erasures"], done.document["erasures"]) == (1, 1), done.err
+    with Client(filled.url, cli.environment["THUMBWHEEL_API_KEY"], "other") as other:
+        with pytest.raises(ApiError, match="was erased"):
+            other.events.record(wire.Event(event_id="back", actor="user 2", **vote))
+        other.events.record(wire.Event(event_id="another", actor="user 3", **vote))
+        [erasure] = other.erasures.list()
+        assert (erasure.state, erasure.tombstone, erasure.hashed_for) == ("done", True, "acme")
+        assert erasure.actor_sha256 == begun.actor_sha256
+        assert other.erasures.get(erasure.id).certificate.events == 0
+        cli("export", tmp_path / "again", "--project", "other")
+        other.erasures.lift_tombstone(erasure.id)
+        cli("import", tmp_path / "out", "--project", "other")
+        other.events.record(wire.Event(event_id="back", actor="user 2", **vote))
+    lists = [(tmp_path / name / "erasures.jsonl").read_bytes() for name in ("out", "again")]
+    assert lists[0] == lists[1]
 
 
 def test_an_interrupted_import_goes_on_where_it_ended(cli, filled, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from thumbwheel import Client
@@ -11,7 +12,11 @@ from thumbwheel import Client
 from app.access import service as access
 from app.database import transaction
 from app.errors import Unauthenticated
-from tests.cli.conftest import CommandLine, in_this_process
+from tests.cli.conftest import CommandLine, in_this_process, on_a_screen
+
+
+def set_limits(shown: Any) -> dict[str, int]:
+    return {name: quota for name, quota in shown["limits"].items() if quota is not None}
 
 
 def test_a_project_is_made_with_its_recipe_and_trigger_and_shown_as_json_to_a_pipe(cli):
@@ -59,7 +64,7 @@ def test_a_browser_key_is_made_and_rotated_and_the_operator_log_lists_both(cli):
     rotated = cli("keys", "rotate", created["id"][-8:], "--overlap-hours", "0").document
 
     assert (created["scopes"], created["origins"]) == (["feedback:write"], [origin])
-    assert created["limits"] == {"per_minute": None, "actor_per_minute": 10, "address_per_minute": 120}
+    assert set_limits(created) == {"actor_per_minute": 10, "address_per_minute": 120}
     assert rotated["id"] == created["id"]
     assert rotated["secret"] != created["secret"]
     assert "is public" in cli.refused("keys", "create", "page", "--origin", origin)
@@ -69,6 +74,21 @@ def test_a_browser_key_is_made_and_rotated_and_the_operator_log_lists_both(cli):
         ("rotate_key", created["id"]),
         ("create_key", created["id"]),
     ]
+
+
+def test_limits_of_a_key_and_a_project_are_changed_one_by_one_and_shown(cli):
+    options = ["--project", "acme", "--scope", "feedback:write", "--per-minute", "600", "--per-address", "9"]
+    created = cli("keys", "create", "shop", *options).document
+
+    key = cli("keys", "limits", created["id"][-8:], "--per-actor", "5", "--per-address", "0").document
+    cli("projects", "limits", "acme", "--per-minute", "6000", "--per-actor", "60", "--gateway-per-minute", "90")
+    project = cli("projects", "limits", "acme", "--per-minute", "0").document
+
+    assert set_limits(key) == {"per_minute": 600, "actor_per_minute": 5}
+    assert set_limits(project) == {"actor_per_minute": 60, "gateway_per_minute": 90}
+    assert "Name a limit" in cli.refused("projects", "limits", "acme")
+    assert "600 in all, 5 an actor" in on_a_screen(cli, "keys", "limits", created["id"], "--per-actor", "5")
+    assert "60 an actor, 90 by the gateway" in on_a_screen(cli, "projects", "show", "acme")
 
 
 def test_a_vote_link_is_made_and_revoked_and_its_secret_rotated(cli):

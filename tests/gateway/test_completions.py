@@ -257,7 +257,7 @@ def test_metrics_are_read_with_a_key_for_all_projects(serve):
     assert httpx.get(f"{served.url}/metrics").status_code == 401
     text = httpx.get(f"{served.url}/metrics", headers=reader).text
     assert f'thumbwheel_gateway_registered_total{{project="{DESK}"}} 1.0' in text
-    assert httpx.get(f"{served.url}/readyz").json() == {"status": "ready", "postgres": "ok"}
+    assert httpx.get(f"{served.url}/readyz").json()["postgres"] == "ok"
 
 
 def test_the_wire_knows_the_scope():

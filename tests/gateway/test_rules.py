@@ -34,6 +34,30 @@ def test_a_stream_gives_the_same_lines_wherever_it_is_cut(cuts):
     assert [data_of(line) for line in received] == [None, b'{"a": "\xc3\xa9"}', b'{"b": 1}', b"[DONE]"]
 
 
+class Piece(bytes):
+    """A piece of a stream that counts the bytes that are searched for the ends of lines."""
+
+    searched = 0
+
+    def __radd__(self, before):
+        return Piece(before + bytes(self))
+
+    def split(self, *arguments):
+        Piece.searched += len(self)
+        return super().split(*arguments)
+
+
+def test_each_byte_of_a_long_line_in_small_pieces_is_read_once():
+    lines = EventLines()
+
+    received = [line for _ in range(1000) for line in lines.lines(Piece(b"x" * 10))]
+    received += lines.lines(Piece(b"\nrest"))
+
+    assert received == [b"x" * 10_000]
+    assert lines.end() == [b"rest"]
+    assert Piece.searched == 10_005
+
+
 def test_a_line_without_an_end_is_refused():
     with pytest.raises(LineTooLong):
         EventLines().lines(b"x" * 9_000_000)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from app.cli.exports.folder import PROJECT, ExportManifest, Part, require_whole
+from app.cli.exports.folder import ERASURES, FIRST_WITH_ERASURES, PROJECT, ExportManifest, Part, require_whole
 from app.cli.exports.log_files import LogLine, lines_of, merged
 from app.cli.exports.project_settings import ExportedSettings, restore
 from app.errors import Conflict, Invalid
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: The largest number of rows and bytes that one request sends.
 BATCH_ROWS, BATCH_BYTES = 2000, 8 * 1024 * 1024
+BATCH_ERASURES = 1000
 
 
 class CopiedIn(BaseModel):
@@ -26,6 +27,7 @@ class CopiedIn(BaseModel):
     stored: int = 0
     replayed: int = 0
     erased: int = 0
+    erasures: int = 0
     settings: list[str] = []
 
 
@@ -37,8 +39,8 @@ def copy_in(
     with_settings: bool,
     advance: Callable[[int], None],
 ) -> CopiedIn:
-    """Sends the rows of an export in the order of the log, behind those of an interrupted attempt. Without a client, it
-    counts them as stored. Every file is verified before anything is sent.
+    """Sends the erasures of an export, and then its rows in the order of the log, behind those of an interrupted
+    attempt. Without a client, it counts them as stored. Every file is verified before anything is sent.
 
     Raises `Invalid` for a damaged or incomplete export, `Conflict` if the project has other feedback.
     """
@@ -46,9 +48,12 @@ def copy_in(
     paths = {part: f"{part}.{form}" for part in (Part.events, Part.completions) if f"{part}.{form}" in manifest.files}
     if not paths and not with_settings:
         raise Invalid(f"{folder} has neither events nor completions: nothing to import.", code="export_without_log")
-    for name in (*paths.values(), *([PROJECT] if with_settings else [])):
+    has_erasures = manifest.version >= FIRST_WITH_ERASURES
+    for name in (*paths.values(), *([ERASURES] if has_erasures else []), *([PROJECT] if with_settings else [])):
         require_whole(folder, manifest, name)
     outcome = CopiedIn(folder=folder, project=manifest.project)
+    if has_erasures:
+        outcome.erasures = _copy_erasures(client, folder / ERASURES)
     lines = merged(*(lines_of(folder / name, part.value, form) for part, name in paths.items()))
     if client is not None and paths:
         lines = _rest(lines, client.log.end().watermark, manifest, outcome, advance)
@@ -92,6 +97,18 @@ def _rest(
             )
         first = False
         yield line
+
+
+def _copy_erasures(client: "Client | None", path: Path) -> int:
+    """Keeps the erased actors of an export away from the project. Returns their number."""
+    from thumbwheel import wire
+
+    with path.open(encoding="utf-8") as file:
+        erasures = [wire.CopiedErasure.model_validate_json(line) for line in file]
+    for start in range(0, len(erasures) if client is not None else 0, BATCH_ERASURES):
+        assert client is not None
+        client.erasures.copy_in(erasures[start : start + BATCH_ERASURES])
+    return len(erasures)
 
 
 def _sent(client: "Client", folder: Path, batch: Sequence[LogLine]) -> "wire.CopyReceipt":

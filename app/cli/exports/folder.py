@@ -12,7 +12,8 @@ from app.durable import sha256_of, write_atomically
 from app.errors import Conflict, Invalid
 
 MANIFEST, UNFINISHED, PROJECT = "manifest.json", "unfinished.json", "project.json"
-LATEST_VERSION = 1
+ERASURES = "erasures.jsonl"
+LATEST_VERSION = FIRST_WITH_ERASURES = 2
 CHUNK = 1 << 20
 
 

@@ -48,6 +48,8 @@ def restore(client: "Client", exported: ExportedSettings) -> list[str]:
     """Gives a project the settings of another one, except for its base model and its name. Returns what was restored,
     as sentences."""
     change = {name: exported.project[name] for name in SECTIONS if name in exported.project}
+    if split_key := exported.project.get("split_key"):
+        change["split_key"] = split_key
     client.projects.change(wire.ProjectChange.model_validate(change))
     return [f"settings: {', '.join(change)}", *_policies(client, exported), *_gates(client, exported),
             *_suites(client, exported), *_decisions(client, exported)]  # fmt: skip

@@ -18,6 +18,7 @@ from app.capacity import Lane
 from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
 from app.feedback import signals
 from app.feedback.ingest import bodies, browser_events, cors
+from app.feedback.ingest.actor_limits import counted_actor, over_limits, refused_item
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
 from app.feedback.ingest.group_commit import Intake
 from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind, Result
@@ -98,14 +99,21 @@ class Receiver:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def store(self, project: str, event: wire.Event) -> BodyOutcome:
-        """Stores an event of a project and returns its outcome. Raises `Conflict`, and `Unavailable`."""
+    async def store(self, project: str, event: wire.Event, rules: FeedbackRules | None) -> BodyOutcome:
+        """Stores an event of a project that comes without a key, and returns its outcome.
+
+        rules  the project's
+
+        Raises `Conflict`, `RateLimited`, and `Unavailable`.
+        """
+        if rules is not None:
+            await self._limiter.count(list(rules.counters(actor=event.actor, address=None)))
         return await self._one(EVENTS, event_entry(project, event), 0, "event", "event_id")
 
     async def completion(self, request: Request, completion_id: str) -> Response:
         """Registers a completion and then answers. Raises the same errors as `event`."""
         project, rules = await self._admit(request)
-        usages = await self._count(rules, 1)
+        usages = await self._count(request, rules, 1)
         body = await request.body()
         completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
         entry = completion_entry(project, completion_id, completion)
@@ -123,7 +131,7 @@ class Receiver:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         body = await bodies.whole(request.stream(), encoding)
         items = bodies.split(body, lines=kind in JSON_LINES)
-        usages = await self._count(rules, len(items))
+        usages = await self._count(request, rules, len(items))
         answers: list[dict[str, Any]] = [{} for _ in items]
         reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
@@ -137,6 +145,8 @@ class Receiver:
                     self._intake.figures.count(EVENTS.name, project, "invalid")
                     answers[index] = _invalid(index, *item)
                     await asyncio.sleep(0)  # other requests are answered between two faulty items
+            for index, seconds in (await over_limits(self._limiter, rules, entries)).items():
+                answers[index] = refused_item(index, entries.pop(index), seconds)
             if under_way is not None:
                 await under_way
             under_way = asyncio.create_task(self._part(entries, answers, len(body) * len(entries) // len(items)))
@@ -158,16 +168,12 @@ class Receiver:
         """Checks the rules for a single event, and counts it. Raises `Invalid` and `RateLimited`."""
         if rules.origins:
             browser_events.require_permitted(entry.row)
-        client = scope["client"]
-        address = None if client is None else client[0]
-        return await self._limiter.count(
-            list(rules.counters(actor=entry.row[browser_events.ACTOR_PLACE], address=address))
-        )
+        return await self._limiter.count(list(rules.counters(actor=counted_actor(entry), address=_address(scope))))
 
-    async def _count(self, rules: FeedbackRules | None, events: int) -> Sequence[Usage]:
+    async def _count(self, request: Request, rules: FeedbackRules | None, events: int) -> Sequence[Usage]:
         if rules is None or not events:
             return ()
-        return await self._limiter.count(list(rules.counters(actor=None, address=None)), events)
+        return await self._limiter.count(list(rules.counters(actor=None, address=_address(request.scope))), events)
 
     async def _admit(self, request: Request) -> Admitted:
         """Admits a request that is no single event. Raises the errors of admission, and `Forbidden`."""
@@ -201,6 +207,11 @@ class Receiver:
             code = "actor_erased" if outcome.status == "erased_actor" else f"{what}_erased"
             raise Conflict(_erased(outcome, what, name), code=code, details={name: outcome.id})
         return outcome
+
+
+def _address(scope: Scope) -> str | None:
+    client = scope["client"]
+    return None if client is None else client[0]
 
 
 def _read(model: type[BaseModel], body: bytes, most_values: int = MOST_VALUES) -> Any:

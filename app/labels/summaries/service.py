@@ -136,9 +136,7 @@ def refresh(
 
 
 def _publish_found(session: Session, project: str, fresh: "_Fresh") -> None:
-    """Publishes how many actors the rules found that no stored finding and no decision is about. After an erasure,
-    which deletes the stored findings, actors without a decision are found again.
-    """
+    """Publishes how many actors the rules found that no stored finding and no decision is about."""
     undecided = fresh.summary.findings.keys() - fresh.decisions.keys()
     new = undecided - store.findings(session, project, undecided).keys()
     if new:
@@ -148,9 +146,11 @@ def _publish_found(session: Session, project: str, fresh: "_Fresh") -> None:
         webhooks.publish(session, project, "quarantine.found", data)
 
 
-def forget(session: Session, project: str) -> None:
-    """Deletes the stored figures, as they may contain the id of an erased actor, or of completions the actor judged."""
-    store.forget(session, project)
+def forget(session: Session, project: str, actor: str) -> None:
+    """Deletes the stored figures, as they may contain the id of an erased actor, or of completions the actor judged.
+    Other actors who were found stay known as such, so that they are not published again.
+    """
+    store.forget_actor(session, project, actor)
 
 
 @dataclass(frozen=True)

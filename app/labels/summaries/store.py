@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, text
+from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.database import is_any_of
@@ -47,6 +47,15 @@ def forget(session: Session, project: str) -> None:
     """Deletes the project's summary."""
     for table in (LogSummary, CheckpointApproval, ActorFindings):
         session.execute(delete(table).where(table.project_id == project))
+
+
+def forget_actor(session: Session, project: str, actor: str) -> None:
+    """Deletes the project's summary, except that other actors were found: their findings may name this one."""
+    for table in (LogSummary, CheckpointApproval):
+        session.execute(delete(table).where(table.project_id == project))
+    of_project = ActorFindings.project_id == project
+    session.execute(delete(ActorFindings).where(of_project, ActorFindings.actor == actor))
+    session.execute(update(ActorFindings).where(of_project).values(findings=[]))
 
 
 def approvals(session: Session, project: str) -> list[CheckpointApproval]:

@@ -33,6 +33,7 @@ def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) 
         id=row.id,
         project=row.project_id,
         actor_sha256=row.actor_sha256.hex(),
+        hashed_for=row.hashed_for or row.project_id,
         state=row.state,
         requested_at=row.requested_at,
         requested_by=row.requested_by,

@@ -195,7 +195,7 @@ def _erase_labels(session: Session, row: Erasure) -> None:
     part = store.completions_of(session, row.id, row.place, AT_ONCE)
     items, suspicions = audits.erase(session, row.project_id, part)
     decisions = quarantine.erase(session, row.project_id, row.actor)
-    summaries.forget(session, row.project_id)
+    summaries.forget(session, row.project_id, row.actor)
     values = approval.forget(session, row.project_id)
     touched = {
         "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,

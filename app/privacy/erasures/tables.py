@@ -18,6 +18,9 @@ class Erasure(Base):
     id: Mapped[Id]
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     actor_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    hashed_for: Mapped[str | None] = mapped_column(
+        String(63), comment="the project in actor_sha256, if another one: this erasure was copied"
+    )
     actor: Mapped[OwnId | None] = mapped_column(comment="null once it is done")
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(16), comment="the next one")

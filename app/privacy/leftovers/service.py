@@ -10,7 +10,7 @@ from app import artifacts
 from app.database import now, transaction
 from app.errors import Invalid
 from app.privacy.leftovers import store
-from app.snapshots.files.parquet import CARD, MANIFEST
+from app.snapshots.files.parquet import CARD, MANIFEST, ORIGIN
 
 #: Files are stored long before their rows are written, so a younger file may still get a row.
 LEAST_DAYS = 1
@@ -45,7 +45,7 @@ def leftovers(days: float) -> list[Leftover]:
     with transaction() as session:
         for start in range(0, len(old), AT_ONCE):
             part = old[start : start + AT_ONCE]
-            named = store.named(session, [file.sha256 for file in part], kept=(MANIFEST, CARD))
+            named = store.named(session, [file.sha256 for file in part], kept=(MANIFEST, ORIGIN, CARD))
             unnamed += [file for file in part if file.sha256 not in named]
     return sorted(unnamed, key=lambda file: (file.touched, file.sha256))
 

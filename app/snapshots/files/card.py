@@ -1,6 +1,6 @@
-"""Writes the card of a dataset, which shows its manifest in sentences and bars. Pure.
+"""Writes the card of a dataset, which shows its manifest and its origin in sentences and bars. Pure.
 
-The card leaves out what a manifest of an older snapshot lacks: plan, writers, leakage.
+The card leaves out what an older snapshot lacks: plan, writers, leakage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +14,13 @@ from app.snapshots.files.card_words import DROPS, SOURCES, SPLITS, WRITERS
 from app.snapshots.files.plot import Bar, diverging
 
 
-def card(manifest: Mapping[str, Any]) -> str:
-    """Returns the card as Markdown."""
+def card(manifest: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> str:
+    """Returns the card as Markdown. `origin`: None for an older snapshot, whose manifest holds it."""
+    about = {**manifest, **(origin or {})}
     counts = {split: tally for split, tally in manifest["counts"].items() if split != "later" or _rows(tally)}
     plan = manifest.get("plan")
     lines = [
-        f"# Snapshot of {manifest['project']}",
+        f"# Snapshot of {about['project']}",
         "",
         (
             f"Feedback up to position {manifest['watermark']} of the log, read by label policy "
@@ -45,7 +46,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         *_pairs(manifest["pairs"]),
         "",
         *_edits(manifest.get("edits")),
-        *_writers(manifest.get("writers"), manifest["rules"]),
+        *_writers(about.get("writers"), manifest["rules"]),
         "## Splits",
         "",
         *_splits(manifest["rules"]),

@@ -15,6 +15,10 @@ GROUP = 4096
 #: Pairs, and members, that are in memory at a time.
 AT_ONCE = 16 * GROUP
 PAIRS, MEMBERS, MANIFEST, CARD = "pairs.parquet", "members.parquet", "manifest.json", "card.md"
+#: Where a snapshot comes from: project, version of the server, and who wrote its rows as seen from what was live.
+ORIGIN = "origin.json"
+#: A manifest of format 2 identifies the content alone. An older one, without a format, also has the origin.
+MANIFEST_FORMAT = 2
 #: The column of shards with the mean log-prob per token that a completion had when it was sampled, in nats.
 WRITER_LOG_PROB = "writer_log_prob"
 #: The column of shards with what edits kept of undesirable completions: characters of the completion or of its message,

@@ -29,6 +29,7 @@ from app.snapshots.files.parquet import (
     GROUP,
     MANIFEST,
     MEMBERS,
+    ORIGIN,
     PAIRS,
     parquet,
     shard_schema,
@@ -97,15 +98,17 @@ def write_rows(selection: Selection, candidates: Candidates, texts: SpilledTexts
     }
 
 
-def write_about(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Writes the manifest and the card."""
+def write_about(manifest: Mapping[str, Any], origin: Mapping[str, Any] | None, folder: Path) -> None:
+    """Writes the manifest, the origin and the card. `origin`: None for an older snapshot."""
     _write_text(folder / MANIFEST, canonical(manifest))
-    _write_text(folder / CARD, card(manifest))
+    if origin is not None:
+        _write_text(folder / ORIGIN, canonical(origin))
+    _write_text(folder / CARD, card(manifest, origin))
 
 
-def canonical(manifest: Mapping[str, Any]) -> str:
-    """Returns the manifest as JSON with sorted keys, so that equal manifests have equal bytes."""
-    return json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def canonical(document: Mapping[str, Any]) -> str:
+    """Returns the document as JSON with sorted keys, so that equal ones have equal bytes."""
+    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def counts_of(tally: ClassTally) -> dict[str, float]:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Unavailable
 from app.feedback.reading.service import LogTexts
+from app.projects import service as projects
 from app.snapshots.prompts import conversations, store
 from app.snapshots.prompts.conversations import Linked
 from app.snapshots.prompts.placing import NewRows, Placing
@@ -135,7 +136,7 @@ def _read(session: Session, project: str, watermark: int, placed: int, unstored:
     return Placed(
         _keys(led, *unstored.led.keys()),
         _keys(leader, *unstored.led.values()),
-        Sides.of(project, joins, snapshots, strays),
+        Sides.of(projects.split_key(session, project), joins, snapshots, strays),
     )
 
 

@@ -123,7 +123,7 @@ class Moved:
     now: Sequence[Side]
 
 
-def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
+def decide(split_key: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
     """Returns the leaders that decide. The result depends only on joins and snapshots up to the same watermark."""
     number = numbered(np.concatenate([joins.leader, joins.other]))
     count = int(number.max(initial=-1)) + 1
@@ -156,7 +156,7 @@ def decide(project: str, joins: Joins, snapshots: EarlierSnapshots) -> Deciding:
             left, right = right, left
         left_was, right_was = was_in_snapshot(left, position), was_in_snapshot(right, position)
         if left_was and right_was:
-            by[left] = max(by[left], by[right], key=lambda node: (rank_of(project, bytes_of[node]), node))
+            by[left] = max(by[left], by[right], key=lambda node: (rank_of(split_key, bytes_of[node]), node))
         elif right_was:
             by[left] = by[right]
         first[left] = min(first[left], first[right])
@@ -175,10 +175,10 @@ class Sides:
     now: Deciding
 
     @staticmethod
-    def of(project: str, joins: Joins, snapshots: EarlierSnapshots, strays: Strays) -> "Sides":
-        return Sides(joins, snapshots, strays, decide(project, joins, snapshots))
+    def of(split_key: str, joins: Joins, snapshots: EarlierSnapshots, strays: Strays) -> "Sides":
+        return Sides(joins, snapshots, strays, decide(split_key, joins, snapshots))
 
-    def astray(self, project: str, leaders: NDArray[np.uint64], holdout_share: float) -> dict[bytes, set[bytes]]:
+    def astray(self, split_key: str, leaders: NDArray[np.uint64], holdout_share: float) -> dict[bytes, set[bytes]]:
         """Returns, by the key of their prompt, the keys of rows whose conversation is on the other side.
 
         leaders  (S, 2) of the strays' prompts
@@ -186,21 +186,21 @@ class Sides:
         own, other = self.now.of(leaders), self.now.of(self.strays.other)
         rows: dict[bytes, set[bytes]] = {}
         for row, prompt, here, there in zip(self.strays.row, self.strays.prompt, own, other, strict=True):
-            sides = {split_of(project, key.tobytes(), holdout_share) for key in (here, there)}
+            sides = {split_of(split_key, key.tobytes(), holdout_share) for key in (here, there)}
             if len(sides) > 1:
                 rows.setdefault(prompt.tobytes(), set()).add(row.tobytes())
         return rows
 
-    def moved(self, project: str, holdout_share: float) -> Moved:
+    def moved(self, split_key: str, holdout_share: float) -> Moved:
         """Returns the groups that were on the other side in the previous snapshot, at the same holdout share."""
         latest = self.snapshots.latest
         there = self.now.since <= latest
         key, by = self.now.key[there], self.now.by[there]
         by_then = key
         if latest > self.snapshots.by_prompt:
-            by_then = decide(project, self.joins.up_to(latest), self.snapshots.before(latest)).of(key)
+            by_then = decide(split_key, self.joins.up_to(latest), self.snapshots.before(latest)).of(key)
         before, after = (
-            np.array([split_of(project, each.tobytes(), holdout_share) for each in keys], dtype=str)
+            np.array([split_of(split_key, each.tobytes(), holdout_share) for each in keys], dtype=str)
             for keys in (by_then, by)
         )
         other = before != after

@@ -1,7 +1,7 @@
 """Decides which rows are held out. Pure.
 
 The split belongs to the prompt group and its conversation (`prompts.sides`): all rows of a conversation are on one side
-and stay there, in every snapshot of the project. It does not depend on a seed.
+and stay there, in every snapshot of the project. It depends on the project's split key, and on no seed.
 """
 
 import hashlib
@@ -39,13 +39,13 @@ def key_of(group: str) -> bytes:
     return hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def rank_of(project: str, key: bytes) -> int:
+def rank_of(split_key: str, key: bytes) -> int:
     """Returns a rank of 64 bits; groups are held out in the order of their leaders' ranks up to the holdout share."""
-    digest = hashlib.sha256(b"\0".join((_KEY, project.encode(), key))).digest()
+    digest = hashlib.sha256(b"\0".join((_KEY, split_key.encode(), key))).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def split_of(project: str, key: bytes, holdout_share: float) -> Side:
+def split_of(split_key: str, key: bytes, holdout_share: float) -> Side:
     """Returns the side of the groups for which the prompt of this key decides. A larger share moves groups into the
     holdout, and none out of it."""
-    return "holdout" if rank_of(project, key) < holdout_share * 2**64 else "train"
+    return "holdout" if rank_of(split_key, key) < holdout_share * 2**64 else "train"

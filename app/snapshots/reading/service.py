@@ -16,7 +16,7 @@ from app.snapshots.reading import store
 from app.snapshots.reading.store import Read
 
 #: The files of a redacted snapshot that stay readable: they have figures and hashes, and no text of users.
-CARD, MANIFEST = "card.md", "manifest.json"
+CARD, MANIFEST, ORIGIN = "card.md", "manifest.json", "origin.json"
 
 
 def get(session: Session, project: str, snapshot_id: UUID) -> wire.SnapshotDetail:
@@ -44,7 +44,7 @@ def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> O
     if sha256 is None:
         listing = f"it has {', '.join(sorted(snapshot.files))}" if snapshot.files else "it has no files"
         raise NotFound(f"Snapshot {snapshot_id} has no file {path!r}: {listing}.", code="file_not_found")
-    if redaction is not None and path not in (CARD, MANIFEST):
+    if redaction is not None and path not in (CARD, MANIFEST, ORIGIN):
         successor = redaction.successor_id
         rest = f"pull {successor}, which has its other rows" if successor else "no row of it is left"
         raise Gone(

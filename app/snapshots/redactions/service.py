@@ -1,5 +1,6 @@
 """Finds the snapshots with rows of a completion, and replaces snapshots by successors without some rows."""
 
+import json
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from app.database import now
 from app.snapshots import service as snapshots
 from app.snapshots.balance.plan import plan
 from app.snapshots.balance.writers import writers_of
-from app.snapshots.files.parquet import CARD, MANIFEST, MEMBERS, PAIRS
+from app.snapshots.files.parquet import CARD, MANIFEST, MEMBERS, ORIGIN, PAIRS
 from app.snapshots.files.prompt_key import prompt_key
 from app.snapshots.files.write import write_about
 from app.snapshots.prompts.split import Split
@@ -24,7 +25,7 @@ from app.snapshots.redactions.rewrite import Member, ids_among, members_of, prom
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
 #: The files that a redacted snapshot keeps: they have figures and hashes, and no text of users.
-KEPT = (MANIFEST, CARD)
+KEPT = (MANIFEST, ORIGIN, CARD)
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,13 @@ def _redact(
         manifest = _manifest(snapshot, remaining.parts, remaining.rows)
         planned = plan(remaining.cells, pairs=remaining.parts["pairs"]["train"])
         manifest |= {"plan": planned.model_dump(), "lambda": snapshots.lambdas_of(planned)}
-        if (before := manifest.get("writers")) is not None:  # an older snapshot has none
+        origin = _origin(folder / "whole" / ORIGIN)
+        about = manifest if origin is None else origin
+        if (before := about.get("writers")) is not None:  # still older snapshots have none
             reference = before["reference_checkpoint_id"]
             writers = writers_of(remaining.cells, None if reference is None else UUID(reference), remaining.ages)
-            manifest["writers"] = writers.model_dump(mode="json")
-        write_about(manifest, rest)
+            about["writers"] = writers.model_dump(mode="json")
+        write_about(manifest, origin, rest)
         successor = snapshots.register(session, snapshot.project_id, snapshot.watermark, manifest, rest)
     for sha256 in store.forget_log_probs(session, snapshot.id):
         artifacts.delete(sha256)
@@ -135,6 +138,14 @@ def _redact(
         "shards": remaining.shards, "redacted_at": now(),
     }  # fmt: skip
     return store.add_redaction(session, values)
+
+
+def _origin(path: Path) -> dict[str, Any] | None:
+    """Returns the origin of a snapshot; None for an older one, whose manifest holds it."""
+    if not path.exists():
+        return None
+    origin: dict[str, Any] = json.loads(path.read_bytes())
+    return origin
 
 
 def redact_samples(session: Session, snapshot_id: UUID) -> None:

@@ -35,7 +35,7 @@ def select(
     deciding: NDArray[np.uint64],
     astray: NDArray[np.int64],
     *,
-    project: str,
+    split_key: str,
     guards: wire.guard_rules.GuardRules,
     rules: wire.SnapshotRules,
     as_of: datetime,
@@ -69,7 +69,7 @@ def select(
     group = numbered(leaders)[candidates.prompt]
     unit_of_prompt = numbered(deciding)
     unit = unit_of_prompt[candidates.prompt]
-    split = _sides(project, deciding, unit_of_prompt, rules.holdout_share)[unit]
+    split = _sides(split_key, deciding, unit_of_prompt, rules.holdout_share)[unit]
     if rules.holdout_days is not None:
         since = microseconds(as_of - timedelta(days=rules.holdout_days))
         _hold_out_later(stays, only_for_pairs, split, unit, candidates.moment >= since, drops)
@@ -175,11 +175,11 @@ def _collapsed(
 
 
 def _sides(
-    project: str, deciding: NDArray[np.uint64], unit: NDArray[np.int32], holdout_share: float
+    split_key: str, deciding: NDArray[np.uint64], unit: NDArray[np.int32], holdout_share: float
 ) -> NDArray[np.int8]:
     """Returns the number of each unit's side."""
     _, firsts = np.unique(unit, return_index=True)
-    sides = (split_of(project, deciding[prompt].tobytes(), holdout_share) for prompt in firsts.tolist())
+    sides = (split_of(split_key, deciding[prompt].tobytes(), holdout_share) for prompt in firsts.tolist())
     return np.array([SPLITS.index(side) for side in sides], dtype=np.int8)
 
 

@@ -18,6 +18,13 @@ class Keys:
     def list(self) -> Iterator[wire.Key]:
         return self._http.pages(wire.Key, "/v1/keys", scoped=False)
 
+    def change(self, key_id: UUID, limits: wire.KeyLimits) -> wire.Key:
+        """Changes the limits that are given: None means any number."""
+        change = wire.KeyChange(limits=limits)
+        return self._http.call(
+            wire.Key, "PATCH", f"/v1/keys/{key_id}", change, safe=True, scoped=False, drop_unset=True
+        )
+
     def rotate(self, key_id: UUID, overlap_hours: float = 24) -> wire.CreatedKey:
         """Replaces the secret of a key. For `overlap_hours` the one before stays valid; 0 if it has leaked."""
         rotation = wire.KeyRotation(overlap_hours=overlap_hours)

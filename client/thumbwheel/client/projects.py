@@ -24,7 +24,8 @@ class Projects:
         return self._http.get(wire.Project, self._path(project), scoped=False)
 
     def change(self, change: wire.ProjectChange, project: str | None = None) -> wire.Project:
-        """Replaces the sections that are given and leaves all others as they are."""
+        """Changes the fields that are given and leaves all others as they are: None unsets a field. A recipe and gates
+        are replaced whole."""
         return self._http.call(
             wire.Project, "PATCH", self._path(project), change, safe=True, scoped=False, drop_unset=True
         )

@@ -63,7 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
+from thumbwheel.wire.keys import CreatedKey, Key, KeyChange, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
 from thumbwheel.wire.operator_log import OperatorAction
@@ -78,10 +78,13 @@ from thumbwheel.wire.policies import (
 from thumbwheel.wire.previews import LabelExplanation, NewPreview, Preview
 from thumbwheel.wire.privacy import (
     Certificate,
+    CopiedErasure,
+    CopiedErasures,
     ErasedEvent,
     ErasedSnapshot,
     ErasedTable,
     Erasure,
+    ErasureCopyReceipt,
     LivePeriod,
     Receipt,
     ReceiptLabel,
@@ -254,6 +257,8 @@ __all__ = [
     "CompletionText",
     "ContentPart",
     "CopiedCompletion",
+    "CopiedErasure",
+    "CopiedErasures",
     "CopiedEvent",
     "CopyReceipt",
     "CreatedKey",
@@ -270,6 +275,7 @@ __all__ = [
     "ErasedSnapshot",
     "ErasedTable",
     "Erasure",
+    "ErasureCopyReceipt",
     "ErasureWebhookData",
     "Evaluation",
     "Event",
@@ -293,6 +299,7 @@ __all__ = [
     "HoldoutForecast",
     "Implicit",
     "Key",
+    "KeyChange",
     "KeyLimits",
     "KeyRotation",
     "LabelExplanation",

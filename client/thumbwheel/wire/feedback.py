@@ -96,9 +96,11 @@ class EventReceipt(BaseModel):
 class BatchItem(BaseModel):
     index: int
     event_id: str | None = None
-    status: Literal["stored", "replayed", "conflict", "invalid", "erased"] = Field(
-        description="erased: the actor, or the event, was erased and stays away"
+    status: Literal["stored", "replayed", "conflict", "invalid", "erased", "rate_limited"] = Field(
+        description="erased: the actor, or the event, was erased and stays away; rate_limited: the actor has reached a "
+        "limit"
     )
+    retry_after_seconds: int | None = Field(None, description="when to send an item again that was over a limit")
     error: str | None = Field(None, description="what is wrong with this item and what to do")
     pointer: str | None = Field(None, description="JSON pointer into the item")
 

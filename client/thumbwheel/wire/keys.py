@@ -42,9 +42,7 @@ Origin = Annotated[
 class KeyLimits(FeedbackLimits):
     """The number of events that a key may send within a minute; unset: any number."""
 
-    address_per_minute: PerMinute = Field(
-        None, description="of one client address, or one /64 network of IPv6; only single events are counted"
-    )
+    address_per_minute: PerMinute = Field(None, description="of one client address, or one /64 network of IPv6")
 
 
 #: The limits of a browser key that names none.
@@ -79,6 +77,12 @@ class NewKey(Body):
         if self.origins and (self.project is None or self.scopes != BROWSER_SCOPES):
             raise ValueError("a key with origins is public: give it a project, and the scope feedback:write alone")
         return self
+
+
+class KeyChange(Body):
+    """A merge patch (RFC 7396): limits that are left out stay as they are, and null means any number."""
+
+    limits: KeyLimits
 
 
 class Key(BaseModel):

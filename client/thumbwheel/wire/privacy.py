@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from thumbwheel.wire.previews import ResolvedLabel
+from thumbwheel.wire.projects import Slug
 from thumbwheel.wire.runs import RunState
+from thumbwheel.wire.values import Body, PastTime
 
 ErasureState = Literal["pending", "running", "done", "failed"]
 
@@ -76,11 +78,14 @@ class Certificate(BaseModel):
 
 
 class Erasure(BaseModel):
-    """One erasure of one actor, who is not named: `actor_sha256` is of the project, a NUL and the actor's id."""
+    """One erasure of one actor, who is not named: `actor_sha256` is of `hashed_for`, a NUL and the actor's id."""
 
     id: UUID
     project: str
     actor_sha256: str
+    hashed_for: str = Field(
+        "", description="the project, or another one from whose export this erasure was copied: nothing was erased here"
+    )
     state: ErasureState
     requested_at: datetime
     requested_by: str
@@ -95,6 +100,27 @@ class Erasure(BaseModel):
     lifted_at: datetime | None = Field(description="since when this actor may come back")
     lifted_by: str | None
     certificate: Certificate | None = Field(None, description="once it is done; a listing leaves it out")
+
+
+class CopiedErasure(Body):
+    """An erasure of another project, or of this one before it was lost: whose feedback stays away."""
+
+    hashed_for: Slug = Field(description="the project in `actor_sha256`")
+    actor_sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 of `hashed_for`, a NUL and the actor's id"
+    )
+    requested_at: PastTime
+
+
+class CopiedErasures(Body):
+    erasures: list[CopiedErasure] = Field(max_length=1000)
+
+
+class ErasureCopyReceipt(BaseModel):
+    """The outcome of copying erasures. A known one is of an actor of whom the project has an erasure."""
+
+    copied: int
+    known: int
 
 
 class ErasedEvent(BaseModel):

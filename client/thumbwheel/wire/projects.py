@@ -63,10 +63,8 @@ class SnapshotRules(Body):
     allow_imbalance: bool = Field(default=False, description="take data outside 1:10 … 10:1 all the same")
 
 
-class MonitoringRules(Body):
-    """Rules for the time after a release: the objective for the time until feedback is live, this share of the events
-    within these hours; the segments of approval; automatic rollback.
-    """
+class MonitoringChange(Body):
+    """Rules for the time after a release, or some of them."""
 
     live_share: float | None = Field(None, gt=0, lt=1, description="share of the events that must be live in time")
     live_hours: float | None = Field(
@@ -85,6 +83,12 @@ class MonitoringRules(Body):
             raise ValueError(f"names {repeated!r} twice: name each key once")
         return keys
 
+
+class MonitoringRules(MonitoringChange):
+    """Rules for the time after a release: the objective for the time until feedback is live, this share of the events
+    within these hours; the segments of approval; automatic rollback.
+    """
+
     @model_validator(mode="after")
     def _both(self) -> Self:
         if (self.live_share is None) != (self.live_hours is None):
@@ -96,12 +100,18 @@ PerMinute = Annotated[int | None, Field(ge=1, le=10_000_000)]
 
 
 class FeedbackLimits(Body):
-    """The number of events that are taken within a minute; unset: any number. A batch counts each of its events, and a
-    registered completion counts as one. A batch is taken if the limit is not reached yet, however large it is.
+    """The number of events that are taken within a minute, and of completions by the gateway; unset: any number.
+
+    A batch counts each of its events, and a registered completion counts as one. A batch is taken if the limit is not
+    reached yet, however large it is, except for the events in it that are over the limit of their actor.
     """
 
     per_minute: PerMinute = Field(None, description="in all")
-    actor_per_minute: PerMinute = Field(None, description="of one actor; only single events are counted")
+    actor_per_minute: PerMinute = Field(None, description="of one actor; imported events are not counted")
+    gateway_per_minute: PerMinute = Field(None, description="completions by the gateway, in all")
+    gateway_actor_per_minute: PerMinute = Field(
+        None, description="completions by the gateway for one actor; requests that name none are not counted"
+    )
 
 
 class ProjectConfiguration(Body):
@@ -136,7 +146,10 @@ class NewProject(ProjectConfiguration):
 
 
 class ProjectChange(Body):
-    """Sections that are given replace the stored ones whole."""
+    """A merge patch (RFC 7396): of `trigger`, `snapshot`, `monitoring` and `limits`, fields that are left out stay as
+    they are, and null unsets a field. A recipe or gates replace the stored ones whole, since a field that is left out
+    of them has a meaning.
+    """
 
     recipe: RecipeChoice | None = None
     trigger: TriggerRules | None = None
@@ -144,8 +157,13 @@ class ProjectChange(Body):
         None, description="the name of a preset, or a document: stored as a version unless it is one, and adopted"
     )
     snapshot: SnapshotRules | None = None
-    monitoring: MonitoringRules | None = None
+    monitoring: MonitoringChange | None = None
     limits: FeedbackLimits | None = None
+    split_key: Slug | None = Field(
+        None,
+        description="the split key of another project, whose prompts are then held out here, too; only before the "
+        "first snapshot",
+    )
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"
     )
@@ -157,4 +175,7 @@ class Project(StoredConfiguration):
     project: str
     base_model: str
     created_at: datetime
+    split_key: str = Field(
+        "", description="decides with a prompt whether it is held out; the project's name, if no other was set"
+    )
     archived_at: datetime | None = Field(None, description="since when it takes no feedback and starts no runs")

@@ -16,6 +16,7 @@ from app.errors import Conflict, Invalid
 from app.feedback import service as feedback
 from app.feedback.copying import service as copying
 from app.labels.listing import service as listing
+from app.project_setup import service as project_setup
 from app.snapshots import service as snapshots
 from benchmarks.labels.logs import fill
 from tests.desk import DESK, execute, make_project
@@ -81,11 +82,11 @@ def labels_of(project: str) -> bytes:
     return gzip.decompress(file.getvalue())
 
 
-def snapshot_of(folder: Path, live: int = 1) -> dict[str, str]:
-    """Returns the hashes of a new snapshot's files. `live`: the checkpoint that is live, in numbers."""
+def snapshot_of(folder: Path, project: str = DESK, live: int = 1) -> dict[str, str]:
+    """Returns the hashes of a snapshot's files. `live`: the checkpoint that is live, in numbers."""
     with transaction() as session:
         built = snapshots.build(
-            session, DESK, wire.SnapshotRules(minimum_per_class=20), "kto", watermark=EVENTS + 8, seed=1,
+            session, project, wire.SnapshotRules(minimum_per_class=20), "kto", watermark=EVENTS + 8, seed=1,
             shipped_checkpoint_id=UUID(int=live), folder=folder,
         )  # fmt: skip
     return built.files
@@ -109,8 +110,14 @@ def test_a_copied_log_has_the_rows_labels_and_snapshot_of_the_log(
     assert lines_of(DESK) == lines_of("other") == lines
     assert labels_of(DESK) == labels_of("other") == labels
     assert snapshot_of(tmp_path / "second") == files
-    of_another = snapshot_of(tmp_path / "third", live=2)
-    assert {name for name in files if of_another[name] != files[name]} == {"manifest.json"}
+    assert snapshot_of(tmp_path / "third", live=2) == files  # the same snapshot, which keeps its origin
+    with transaction() as session:
+        project_setup.change(session, "other", wire.ProjectChange(split_key=DESK), "key test")
+    of_another = snapshot_of(tmp_path / "fourth", "other", live=2)
+    assert {name for name in files if of_another[name] != files[name]} == {"origin.json", "card.md"}
+    with transaction() as session, pytest.raises(Conflict, match="has snapshots") as refused:
+        project_setup.change(session, "other", wire.ProjectChange(split_key="third"), "key test")
+    assert refused.value.code == "split_fixed"
 
 
 def test_rows_that_are_there_are_replayed_and_the_log_goes_on_behind_them(database: str, empty: Callable[[], None]):

@@ -50,6 +50,18 @@ def test_the_form_stores_one_vote_and_a_second_press_nothing_more(api, link):
     assert event["signal"] == {"kind": "thumbs", "value": "up"}
 
 
+def test_votes_count_for_the_limits_of_the_project_and_its_actors(api, link):
+    api.patch("/v1/projects/acme", json={"limits": {"actor_per_minute": 1}})
+
+    first, again = (vote(api, link()["path"]) for _ in range(2))
+    other = vote(api, link(actor="u2")["path"])
+
+    assert (first.status_code, again.status_code, other.status_code) == (200, 429, 200)
+    assert 0 < int(again.headers["Retry-After"]) <= 120
+    assert "too many votes" in again.text
+    assert len(stored(api)) == 2
+
+
 def test_a_form_without_a_vote_stores_nothing(api, link):
     assert vote(api, link()["path"], "sideways").status_code == 422
     assert stored(api) == []

@@ -32,6 +32,7 @@ def older(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_the_log_of_an_older_version_is_looked_through_again_and_keeps_its_rows_in_both_directions(older: str) -> None:
     with psycopg.connect(older, autocommit=True) as connection:
         connection.execute("INSERT INTO projects VALUES ('desk', '/m', '{}', now())")
+        connection.execute("ALTER TABLE projects ADD COLUMN split_key text")  # today's code reads it
         for position, prompt in enumerate((CHAT, CHAT[:1]), 1):
             connection.execute(
                 """INSERT INTO events (project_id, position, received_at, event_id, completion_id, actor, signal,

@@ -1,5 +1,6 @@
 """Erasures and receipts over HTTP."""
 
+import hashlib
 import json
 from urllib.parse import quote
 
@@ -35,6 +36,23 @@ def admin(api):
 def finish(erasure_id: str) -> None:
     for _ in ("log", "events", "completions", "labels", "snapshots", "end"):
         erasures.advance(erasure_id)
+
+
+def test_erasures_of_another_project_are_copied_by_an_admin_and_once(admin, key):
+    digest = hashlib.sha256(b"old-desk\0ann").hexdigest()
+    erasure = {"hashed_for": "old-desk", "actor_sha256": digest, "requested_at": "2026-02-03T04:05:06Z"}
+    body = {"erasures": [erasure]}
+
+    refused = admin.post("/v1/erasures", json=body, headers=key("feedback:write", "feedback:read", project="acme"))
+    first = admin.post("/v1/erasures", params=PROJECT, json=body)
+    again = admin.post("/v1/erasures", params=PROJECT, json=body)
+    event = admin.post("/v1/feedback", params=PROJECT, json=thumb("ann", "a2"))
+    batch = admin.post("/v1/feedback/batch", params=PROJECT, json=[thumb("ann", "a3"), thumb("bob", "b1")])
+
+    assert refused.status_code == 403
+    assert (first.json(), again.json()) == ({"copied": 1, "known": 0}, {"copied": 0, "known": 1})
+    assert (event.status_code, event.json()["code"]) == (409, "actor_erased")
+    assert [item["status"] for item in batch.json()["items"]] == ["erased", "stored"]
 
 
 def test_an_erasure_is_begun_followed_and_certified(admin):

@@ -114,13 +114,44 @@ def test_an_unknown_preset_is_answered_with_those_there_are(api):
     assert "cpu-demo, lora-small" in answer.json()["detail"]
 
 
-def test_a_change_replaces_the_sections_that_it_gives_and_leaves_the_others(api):
+def test_a_change_merges_the_fields_that_it_gives_and_leaves_the_others(api):
     before = api.get("/v1/projects/acme").json()
+    monitoring = {"live_share": 0.9, "live_hours": 24, "segments": ["country"], "rollback": {"margin": 0.2}}
+    api.patch("/v1/projects/acme", json={"monitoring": monitoring, "trigger": {"every_hours": 8}})
 
-    after = api.patch("/v1/projects/acme", json={"trigger": {"new_per_class": 50}}).json()
+    api.patch("/v1/projects/acme", json={"trigger": {"new_per_class": 50}, "monitoring": {"live_hours": 48}})
+    after = api.patch("/v1/projects/acme", json={"monitoring": {"segments": [], "rollback": {"grace_hours": 3}}}).json()
 
-    assert after == {**before, "trigger": {"new_per_class": 50, "every_hours": None}}
+    assert after["trigger"] == {"new_per_class": 50, "every_hours": 8}
+    assert (after["monitoring"]["live_share"], after["monitoring"]["live_hours"]) == (0.9, 48)
+    assert after["monitoring"]["segments"] == []
+    assert (after["monitoring"]["rollback"]["margin"], after["monitoring"]["rollback"]["grace_hours"]) == (0.2, 3)
+    assert {name for name in before if after[name] != before[name]} == {"trigger", "monitoring"}
     assert api.get("/v1/projects/acme").json() == after
+
+
+def test_null_unsets_a_field_and_the_merged_rules_have_to_fit(api):
+    api.patch("/v1/projects/acme", json={"monitoring": {"live_share": 0.9, "live_hours": 24, "rollback": {}}})
+
+    refused = api.patch("/v1/projects/acme", json={"monitoring": {"live_share": None}})
+    after = api.patch("/v1/projects/acme", json={"monitoring": {"live_share": None, "live_hours": None}}).json()
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"pointer": "/monitoring", "message": "give both live_share and live_hours, or neither"}
+    ]
+    assert (after["monitoring"]["live_share"], after["monitoring"]["live_hours"]) == (None, None)
+    assert after["monitoring"]["rollback"] is not None
+    last = api.patch("/v1/projects/acme", json={"monitoring": {"rollback": None}, "snapshot": {"holdout_share": 0.2}})
+    assert (last.json()["monitoring"]["rollback"], last.json()["snapshot"]["holdout_share"]) == (None, 0.2)
+
+
+def test_a_recipe_is_replaced_whole_since_a_field_that_is_left_out_is_the_preset_s(api):
+    api.patch("/v1/projects/acme", json={"recipe": {"changes": {"beta": 0.3}}})
+
+    after = api.patch("/v1/projects/acme", json={"recipe": {"changes": {"epochs": 2}}}).json()
+
+    assert after["recipe"]["changes"] == {"epochs": 2}
 
 
 def test_a_wrong_change_changes_nothing(api):

@@ -192,12 +192,13 @@ def test_the_files_are_in_the_store_under_the_hashes_of_the_manifest(tmp_path):
     built = build(tmp_path / "snapshot")
 
     assert set(built.files) == {
-        "manifest.json", "card.md", "train-text.parquet", "train-chat.parquet", "holdout-text.parquet",
+        "manifest.json", "origin.json", "card.md", "train-text.parquet", "train-chat.parquet", "holdout-text.parquet",
         "holdout-chat.parquet", "pairs.parquet", "members.parquet",
     }  # fmt: skip
     for shard in [*built.manifest["shards"], built.manifest["pairs"], built.manifest["members"]]:
         assert shard["sha256"] == built.files[shard["path"]] == sha256_of(tmp_path / "snapshot" / shard["path"])
     assert json.loads((tmp_path / "snapshot" / "manifest.json").read_text()) == built.manifest
+    assert json.loads((tmp_path / "snapshot" / "origin.json").read_text()) == built.origin
     assert not list(tmp_path.glob(".*"))
 
 
@@ -445,7 +446,7 @@ def test_manifest_and_readiness_say_who_wrote_the_training_rows_and_how_old_they
 
     built = build(tmp_path / "snapshot")
 
-    writers = wire.Writers.model_validate(built.manifest["writers"])
+    writers = wire.Writers.model_validate(built.origin["writers"])
     assert writers == ready().writers
     rows = table(tmp_path / "snapshot", "train-text")
     wrote = [row["checkpoint_id"] for row in rows if row["reason"] != "edited_text"]

@@ -23,8 +23,8 @@ def selected(*said: Reply, rules: SnapshotRules | None = None, **guards: Any) ->
     candidates, drops = gathered(said, policy.guards.duplicates)
     nobody = np.empty(0, np.int64)
     selection = select(
-        candidates, drops, candidates.prompts.key, candidates.prompts.key, nobody, project="desk", guards=policy.guards,
-        rules=rules or SnapshotRules(), as_of=NOON + timedelta(days=30),
+        candidates, drops, candidates.prompts.key, candidates.prompts.key, nobody, split_key="desk",
+        guards=policy.guards, rules=rules or SnapshotRules(), as_of=NOON + timedelta(days=30),
     )  # fmt: skip
     return selection, candidates
 

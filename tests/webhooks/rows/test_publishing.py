@@ -149,6 +149,23 @@ def test_actors_that_the_rules_find_are_counted_once_and_a_decision_is_told_with
     assert events() == []
 
 
+def test_actors_that_were_found_are_not_found_again_after_another_actor_is_erased():
+    store(DESK, [*thumbs("bot", 70, apart=0.5, value="both"), *thumbs("ann", 3, apart=50)])
+    with transaction() as session:
+        summaries.refresh(session, DESK)
+        erasure = erasures.request(session, DESK, "ann", "key test")
+    assert [event.type for event in events()] == ["quarantine.found", "erasure.requested"]
+    while execute("SELECT state FROM erasures") != [("done",)]:
+        erasures.advance(erasure.id)
+    assert execute("SELECT actor, findings FROM actor_findings") == [("bot", [])]
+
+    with transaction() as session:
+        assert summaries.refresh(session, DESK)
+
+    assert [event.type for event in events()] == ["erasure.completed"]
+    assert [found for [found] in execute("SELECT findings -> 0 ->> 'rule' FROM actor_findings")] == ["burst"]
+
+
 def test_the_tick_rings_what_is_due(endpoint):
     vote()
     desk.request()
