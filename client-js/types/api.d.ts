@@ -12,10 +12,15 @@ export interface components {
             event_id?: string | null;
             /**
              * Status
-             * @description erased: the actor, or the event, was erased and stays away
+             * @description erased: the actor, or the event, was erased and stays away; rate_limited: the actor has reached a limit
              * @enum {string}
              */
-            status: "stored" | "replayed" | "conflict" | "invalid" | "erased";
+            status: "stored" | "replayed" | "conflict" | "invalid" | "erased" | "rate_limited";
+            /**
+             * Retry After Seconds
+             * @description when to send an item again that was over a limit
+             */
+            retry_after_seconds?: number | null;
             /**
              * Error
              * @description what is wrong with this item and what to do
