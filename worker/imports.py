@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from uuid import UUID, uuid4
 
 from app import settings
@@ -24,6 +25,8 @@ MOST = 2
 #: Memory that a process may take: a file that needs more is not read record by record.
 MOST_BYTES = 2 * 2**30
 POLL_SECONDS = 0.2
+#: The time that a process has to begin.
+START_SECONDS = 20.0
 STOP_SECONDS = 10
 MODULE = "app.feedback.import_jobs"
 
@@ -76,13 +79,12 @@ class ImportProcesses:
             limits={"data": MOST_BYTES},
         )
         lease_seconds = settings.current().lease_seconds
-        silent = 0.0
+        next_look = time.monotonic() + START_SECONDS
         try:
             while process.alive() and not self._closing.wait(POLL_SECONDS):
-                silent += POLL_SECONDS
-                if silent < lease_seconds:
+                if time.monotonic() < next_look:
                     continue
-                silent = 0.0
+                next_look = time.monotonic() + lease_seconds
                 with transaction(read_only=True) as session:
                     held = leases.is_held(session, import_id, owner)
                 if not held and process.alive():
