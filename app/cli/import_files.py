@@ -61,6 +61,9 @@ def import_files(
         Path | None, typer.Option(metavar="FILE", help="File for the numbers of rejected records, with reasons.")
     ] = None,
     restart: Annotated[bool, typer.Option(help="Send the files from their beginning after an interruption.")] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send the files as they are, and have the server import them.")
+    ] = False,
     with_settings: Annotated[
         bool, typer.Option("--settings", help="Of an export: restore policy, gates, suites and other settings, too.")
     ] = False,
@@ -74,9 +77,17 @@ def import_files(
     Exit codes: 0 if no record was rejected; 1 if some were; 2 if no record was understood, a file cannot be read or
     the command is used incorrectly.
     """
+    from thumbwheel import wire
+
+    from app.cli.imports import import_on_server
     from app.feedback import importing
     from app.feedback.importing.sending import DryRun
 
+    if upload:
+        options = wire.ImportOptions(as_=shape, map=columns, desirable=desirable, undesirable=undesirable, scale=scale)
+        with connected(project, tries=PATIENT_TRIES) as client:
+            import_on_server(client, files, options, dry_run=dry_run, restart=restart, rejects=rejects, as_json=as_json)
+        return
     paths = [Path(file) for file in files]
     if import_export(paths, project, dry_run=dry_run, with_settings=with_settings, as_json=as_json):
         return
@@ -94,8 +105,8 @@ def import_files(
         sender: Sending = DryRun() if client is None else stack.enter_context(sending(client))
         file = None if rejects is None else stack.enter_context(rejects.open("w"))
         advance = stack.enter_context(transfer_bar("importing", sum(source.size for source in sources)))
-        options = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
-        journal = ImportJournal(None if client is None else _journal_of(client, files, options), restart=restart)
+        given = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
+        journal = ImportJournal(None if client is None else _journal_of(client, files, given), restart=restart)
         outcomes = []
         try:
             for source in sources:
