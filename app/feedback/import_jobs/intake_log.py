@@ -113,7 +113,8 @@ class IntakeLog:
             part = bodies[len(answers) : len(answers) + self._pace.events]
             await self._count(len(part))
             began = perf_counter()
-            answers += await self._receiver.store_items(self._project, part, sum(map(len, part)))
+            size = sum(map(len, part))
+            answers += await self._receiver.store_items(self._project, part, size, at_once=len(part))
             await asyncio.sleep(self._pace.pause_after(perf_counter() - began))
             self._check()
         return answers

@@ -33,7 +33,7 @@ EVERY_SECONDS = 1.0
 #: Decompressed, a file may be this many times as large as an upload may be.
 DECOMPRESSED = 20
 #: Files in one archive.
-MOST_MEMBERS = 10_000
+MOST_MEMBERS = 1000
 
 
 class _Stopped(Exception):

@@ -132,6 +132,11 @@ def forget_texts(session: Session, project: str) -> int:
     return store.forget_texts(session, project)
 
 
+def with_file(session: Session) -> set[str]:
+    """Returns the imports whose file may still be in the store."""
+    return {str(import_id) for import_id in store.with_file(session)}
+
+
 def unfinished(session: Session) -> dict[tuple[str, str], int]:
     """Returns the number of imports that have not ended, by project and state."""
     return {(project, state): number for project, state, number in store.counts(session)}

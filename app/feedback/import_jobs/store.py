@@ -91,6 +91,11 @@ def ended_with_file(session: Session, limit: int) -> Sequence[ImportJob]:
     return session.scalars(query.options(defer(ImportJob.outcomes))).all()
 
 
+def with_file(session: Session) -> Sequence[UUID]:
+    """Returns the imports whose file is not deleted yet."""
+    return session.scalars(select(ImportJob.id).where(ImportJob.file_kept)).all()
+
+
 def forget(session: Session, before: datetime, *, dry_runs_before: datetime) -> None:
     """Deletes the reports of imports that ended before these times, and whose files are deleted."""
     session.execute(

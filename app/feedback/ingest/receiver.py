@@ -124,22 +124,25 @@ class Receiver:
         receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
         return _json(receipt, MIXED if rejected else OK, rate_headers(usages))
 
-    async def store_items(self, project: str, items: Sequence[Any], size: int) -> list[dict[str, Any]]:
+    async def store_items(
+        self, project: str, items: Sequence[Any], size: int, *, at_once: int = PART
+    ) -> list[dict[str, Any]]:
         """Stores the valid ones of these events, JSON texts, and returns the outcome of each, as in a `BatchReceipt`.
 
         While one part is being stored, the next one is read. The parts are stored in their order, since later events of
         an actor count before earlier ones.
 
-        size  of all of them, in bytes
+        size     of all of them, in bytes
+        at_once  the number of items that are read and stored together
 
         Raises `Unavailable`: some of them may be stored then.
         """
         answers: list[dict[str, Any]] = [{} for _ in items]
         reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
-        for start in range(0, len(items), PART):
+        for start in range(0, len(items), at_once):
             entries: dict[int, IngestEntry] = {}
-            for index in range(start, min(start + PART, len(items))):
+            for index in range(start, min(start + at_once, len(items))):
                 item = reader.read(items[index])
                 if isinstance(item, IngestEntry):
                     entries[index] = item
