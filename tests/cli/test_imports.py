@@ -16,7 +16,7 @@ from tests.cli.test_import import LINES, written
 
 @pytest.fixture
 def importer(cli) -> Iterator[None]:
-    """Does the imports that are requested, as a worker would."""
+    """Carries out the imports that are requested, as a worker would."""
     ended = threading.Event()
 
     def work() -> None:

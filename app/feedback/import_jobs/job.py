@@ -1,4 +1,4 @@
-"""Does an import: reads the upload, sends its items to the log, and writes position and outcomes together.
+"""Carries out an import: reads the upload, sends its items to the log, and writes position and outcomes together.
 
 A process that continues reads the file from its beginning, since ids depend on the records before, and sends what lies
 behind the last position. What the lost process sent after that position is replayed, and counted as it would have been.
@@ -41,7 +41,7 @@ class _Stopped(Exception):
 
 
 def do(import_id: UUID, owner: str, stopping: Callable[[], bool]) -> None:
-    """Does the import, unless another process holds it or it has ended.
+    """Carries out the import, unless another process holds it or it has ended.
 
     stopping  returns whether this process has to stop: then another one continues
     """

@@ -1,5 +1,4 @@
-"""The pace of an import beside the ordinary ingest: one transaction at a time, smaller ones and pauses while Postgres is
-busy. Pure.
+"""The pace of an import beside ordinary ingest: one transaction at a time, and pauses while Postgres is busy. Pure.
 
 A transaction that is quick says that nobody waits for Postgres. After a slow one the import pauses for as long as it
 took, and its transactions become smaller, so that nobody waits long behind one.

@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """What a request says about its file. `restart`: it is imported again, even if it was imported."""
+    """The statements of a request about its file. `restart`: it is imported again, even if it was imported."""
 
     name: str
     options: wire.ImportOptions

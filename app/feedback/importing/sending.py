@@ -87,7 +87,7 @@ class BatchAnswers(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far an import has come: the items of the source whose outcome is counted, and the bytes read up to there."""
+    """The items of a source whose outcome is counted, and the bytes read up to there."""
 
     items: int
     bytes: int

@@ -44,7 +44,7 @@ class ImportedFile(BaseModel):
 
 
 class ImportProgress(BaseModel):
-    """How far an import has come."""
+    """The part of an import that is done."""
 
     bytes_done: int = Field(description="bytes of the file that were read, compressed ones as they are")
     bytes_total: int

@@ -20,7 +20,7 @@ class ImportLease:
 
 @dataclass(frozen=True)
 class ImportPosition:
-    """How far an import has come.
+    """The position up to which an import has come.
 
     files_done   members of an archive that are dealt with
     items_done   items of the next one

@@ -106,7 +106,10 @@ def registered_between(
 
 
 def give_back(session: Session, lease: ImportLease, reason: str | None, seconds: float = 0.0) -> None:
-    """Lets another process go on after so many seconds; a reason says what it waits for. Raises `StaleLease`."""
+    """Releases the import for another process, which continues after a pause in seconds. Raises `StaleLease`.
+
+    reason  the cause that it waits for
+    """
     values = {
         "reason": reason,
         "next_try_at": store.after(seconds),

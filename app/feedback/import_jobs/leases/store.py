@@ -27,7 +27,7 @@ def _held(lease: ImportLease) -> tuple[ColumnElement[bool], ...]:
 
 
 def after(seconds: float) -> ColumnElement[datetime]:
-    """Returns the time after so many seconds, by Postgres's clock."""
+    """Returns the time after these seconds, by Postgres's clock."""
     return func.clock_timestamp() + text("make_interval(secs => :seconds)").bindparams(seconds=seconds)
 
 
