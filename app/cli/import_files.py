@@ -85,8 +85,8 @@ def import_files(
 
     if upload:
         options = wire.ImportOptions(as_=shape, map=columns, desirable=desirable, undesirable=undesirable, scale=scale)
-        with connected(project, tries=PATIENT_TRIES) as client:
-            import_on_server(client, files, options, dry_run=dry_run, restart=restart, rejects=rejects, as_json=as_json)
+        with connected(project, tries=PATIENT_TRIES) as server:
+            import_on_server(server, files, options, dry_run=dry_run, restart=restart, rejects=rejects, as_json=as_json)
         return
     paths = [Path(file) for file in files]
     if import_export(paths, project, dry_run=dry_run, with_settings=with_settings, as_json=as_json):

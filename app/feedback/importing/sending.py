@@ -86,7 +86,7 @@ class BatchAnswers(NamedTuple):
     events: Recorded
 
 
-class Position(NamedTuple):
+class SentItems(NamedTuple):
     """The items of a source whose outcome is counted, and the bytes read up to there."""
 
     items: int
@@ -111,7 +111,7 @@ def send_source(
     *,
     after: int = 0,
     recount: bool = False,
-) -> Iterator[Position]:
+) -> Iterator[SentItems]:
     """Sends the items of a source, while the next ones are read. Yields the position once a batch is counted.
 
     after    the items that an interrupted import sent: they are read again, as ids depend on them, and not sent
@@ -127,7 +127,7 @@ def send_source(
                     if recount:
                         outcome.skipped += len(outcome.count_read(batch.sent_before))
                     sending.count(outcome, outcome.count_read(batch.items), answers)
-                    yield Position(batch.done, batch.progress)
+                    yield SentItems(batch.done, batch.progress)
     except Invalid as error:
         if not source.part or error.code != NOT_UNDERSTOOD:
             raise

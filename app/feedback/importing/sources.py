@@ -64,7 +64,7 @@ class Source:
     def require_whole(self) -> None:
         """Raises `Invalid` if the file is compressed and cut off or damaged, before anything of it is used."""
         with self.open() as (content, _):
-            if not isinstance(content, io.BufferedReader) or isinstance(content.raw, _Bounded):
+            if not isinstance(content, io.BufferedReader) or isinstance(content.raw, _BoundedContent):
                 while content.read(READ_BYTES):
                     pass
 
@@ -82,10 +82,10 @@ class Source:
         """Returns decompressed content that raises `Invalid` beyond `most` bytes."""
         if self.most is None:
             return content
-        return io.BufferedReader(_Bounded(content, self.most, self.name), READ_BYTES)
+        return io.BufferedReader(_BoundedContent(content, self.most, self.name), READ_BYTES)
 
 
-class _Bounded(io.RawIOBase):
+class _BoundedContent(io.RawIOBase):
     """Decompressed content of at most `most` bytes: a small file may hold terabytes."""
 
     def __init__(self, content: BinaryIO, most: int, name: str) -> None:

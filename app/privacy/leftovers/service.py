@@ -38,17 +38,17 @@ def leftovers(days: float) -> list[Leftover]:
             code="leftovers_too_young",
         )
     before = now() - timedelta(days=days)
-    old = [
-        Leftover(sha256=file.sha256, size=file.size, touched=file.touched.astimezone(UTC))
-        for file in artifacts.stored()
-        if file.touched < before
-    ]
-    unnamed = []
+    old = [file for file in artifacts.stored() if file.touched < before]
+    unnamed: list[Leftover] = []
     with transaction() as session:
         for start in range(0, len(old), AT_ONCE):
             part = old[start : start + AT_ONCE]
             named = store.named(session, [file.sha256 for file in part], kept=(MANIFEST, CARD))
-            unnamed += [file for file in part if file.sha256 not in named]
+            unnamed += [
+                Leftover(sha256=file.sha256, size=file.size, touched=file.touched.astimezone(UTC))
+                for file in part
+                if file.sha256 not in named
+            ]
     return sorted([*unnamed, *_uploads(before)], key=lambda file: (file.touched, file.sha256 or file.upload or ""))
 
 
