@@ -1,15 +1,19 @@
 """`thumbwheel import --upload` and `thumbwheel imports`: files that the server imports."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
 from thumbwheel import wire
 
+from app import artifacts
 from app.database import transaction
 from app.feedback.import_jobs import job
+from app.services import wait_until
 from tests.cli.conftest import on_a_screen
 from tests.cli.test_import import LINES, written
 
@@ -70,6 +74,18 @@ def test_imports_are_listed_shown_watched_and_deleted(cli, tmp_path):
     assert "done and cannot be cancelled" in late
     assert cli("imports", "delete", which).code == 0
     assert cli("imports", "list").document == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_behind(cli, client):
+    url = urlsplit(cli.environment["THUMBWHEEL_URL"])
+    key = cli.environment["THUMBWHEEL_API_KEY"]
+    head = f"POST /v1/imports?project=acme HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {key}\r\n"
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        connection.sendall(f"{head}Content-Length: 9000000\r\n\r\n".encode() + b"x" * 3_000_000)
+        assert wait_until(lambda: [name for name in artifacts.kept_uploads() if name.endswith(".part")], 30)
+
+    assert wait_until(lambda: not [name for name in artifacts.kept_uploads() if name.endswith(".part")], 30)
+    assert list(client.imports.list()) == []
 
 
 def test_an_import_that_no_worker_has_begun_can_be_cancelled(cli, client, tmp_path):
