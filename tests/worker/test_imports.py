@@ -206,6 +206,17 @@ def test_a_cancelled_import_stops_within_a_batch_and_a_closed_project_ends_it(mo
 
 
 @pytest.mark.usefixtures("database")
+def test_an_import_waits_at_the_limit_of_its_project_until_its_worker_stops():
+    make_project("calm", limits={"per_minute": 400})
+    import_id = requested("calm")
+
+    job.do(import_id, "one", lambda: stored("calm") >= 400)
+
+    assert shown("calm", import_id).state == "queued"
+    assert 400 <= stored("calm") < 1000
+
+
+@pytest.mark.usefixtures("database")
 def test_the_tick_finds_an_import_that_nobody_continues(monkeypatch):
     make_project("calm")
     import_id = requested("calm")

@@ -147,8 +147,9 @@ class IntakeLog:
             try:
                 await self._limiter.count(self._limits, bodies)
             except RateLimited as limited:
-                await asyncio.sleep(float(limited.details["retry_after_seconds"]))
-                self._check()
+                for _ in range(int(limited.details["retry_after_seconds"])):
+                    await asyncio.sleep(1)
+                    self._check()
             else:
                 return
 

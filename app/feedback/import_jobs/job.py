@@ -139,7 +139,7 @@ class _Job:
             yield DryRun()
             return
         with (
-            intake_log(self._claimed, self._held.require) as feedback_log,
+            intake_log(self._claimed, self._require) as feedback_log,
             sending_to(feedback_log, in_flight=0) as sender,
         ):
             yield sender

@@ -41,6 +41,7 @@ class ClaimedImport:
 
     rejects    rejected records that are listed
     attempts   claims without progress, this one included
+    limits     of the key and of the project, for all events
     uncounted  since when and until when the log may have got items of it that no position counts: a process before
                was lost. None if there was none
     """

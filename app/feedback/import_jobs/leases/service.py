@@ -41,7 +41,7 @@ def claim(session: Session, import_id: UUID, owner: str) -> ClaimedImport | None
         project=row.project_id,
         name=row.name,
         options=wire.ImportOptions.model_validate(row.options),
-        limits=row.limits,
+        limits=[*row.limits, *_limits_of_project(session, row.project_id)],
         dry_run=row.dry_run,
         position=ImportPosition(row.files_done, row.items_done, row.rows, row.bytes_done, row.outcomes),
         rejects=row.rejects,
@@ -136,6 +136,11 @@ def finish(session: Session, lease: ImportLease, state: wire.ImportState, reason
 def pause_seconds(attempts: int) -> float:
     """Returns the pause until the next attempt."""
     return min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_SECONDS)
+
+
+def _limits_of_project(session: Session, project: str) -> list[dict[str, Any]]:
+    quota = projects.get(session, project).limits.per_minute
+    return [] if quota is None else [{"name": "project", "of": project, "quota": quota}]
 
 
 def _write(session: Session, lease: ImportLease, values: Mapping[str, Any]) -> None:
