@@ -35,6 +35,9 @@ from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.copying.api import LOG_PATH
 from app.feedback.copying.api import router as log_copies
+from app.feedback.import_jobs.api import IMPORTS_PATH
+from app.feedback.import_jobs.api import router as imports
+from app.feedback.import_jobs.receiving import UploadReceiver
 from app.feedback.ingest.fast_path import EVENT_PATH, IngestFastPath
 from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.receiver import Receiver
@@ -85,13 +88,14 @@ Turns production thumbs into better models: events in, snapshot, KTO against wha
 
 Every request carries an API key as `Authorization: Bearer tw_…`. Errors are problem details (RFC 9457) with a stable
 `code`, and list the first 20 faults of a body. A body holds 1 MiB at most (a registered completion 4 MiB, a batch
-16 MiB), 20,000 values and 100 levels. Any request may be answered with 400 (it is not valid HTTP), 404 or 405 (the
-path or method is unknown; no path ends with a slash), 408 (it did not arrive in time), 414 or 431 (its address or its
-headers are too long), or 503 (the server is overloaded: retry after `Retry-After` seconds). Listings come in pages:
-pass `next_cursor` as `cursor`. A 2xx means that the change is committed.
+16 MiB), 20,000 values and 100 levels; an uploaded file has a limit of its own. Any request may be answered with 400 (it
+is not valid HTTP), 404 or 405 (the path or method is unknown; no path ends with a slash), 408 (it did not arrive in
+time), 414 or 431 (its address or its headers are too long), or 503 (the server is overloaded: retry after `Retry-After`
+seconds). Listings come in pages: pass `next_cursor` as `cursor`. A 2xx means that the change is committed.
 """
 TAGS = [
     {"name": "feedback", "description": "Events: what the model said and what the user thought of it."},
+    {"name": "imports", "description": "Files of feedback that are uploaded and imported in the background."},
     {"name": "labels", "description": "Labels of completions, derived from their events."},
     {"name": "projects", "description": "Products whose models are improved, and their readiness for a run."},
     {"name": "gates", "description": "Rules on the evaluation of checkpoints, and which of them are in use."},
@@ -165,6 +169,7 @@ ROUTERS = (
     feedback,
     vote_links,
     log_copies,
+    imports,
     labels,
     label_listing,
     label_policies,
@@ -205,6 +210,7 @@ ROUTERS = (
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings.current().need_redis()
     api.state.capacity = capacity = Capacity()
+    api.state.uploads = UploadReceiver(capacity)
     api.state.hot_lane = lane = Lane(Purpose.HOT)
     api.state.page_readiness = Remembered(run_service.readiness)
     api.state.streams = streams = Streams()
@@ -256,7 +262,11 @@ def create_app() -> FastAPI:
         await known_keys.require(authorization)
 
     api.add_middleware(
-        BodyGate, authenticate=authenticate, batches={BATCH_PATH, LOG_PATH}, streamed=(BATCH_PATH, COMPLETIONS_PATH)
+        BodyGate,
+        authenticate=authenticate,
+        batches={BATCH_PATH, LOG_PATH},
+        streamed=(BATCH_PATH, COMPLETIONS_PATH),
+        files={IMPORTS_PATH},
     )
     api.add_middleware(ErrorPages)
     # The last one added runs first: these operations bypass the two at the top.

@@ -28,5 +28,15 @@ ERASE = Task("worker.tasks.erase", HOUSEKEEPING, ("erasure_id",))
 DELIVER_WEBHOOKS = Task("worker.tasks.deliver_webhooks", HOUSEKEEPING, ("endpoint_id",))
 LOOK_AT_RELEASE = Task("worker.tasks.look_at_release", HOUSEKEEPING, ("release_id",))
 SYNC_TARGET = Task("worker.tasks.sync_target", HOUSEKEEPING, ("target_id",))
+LOOK_AT_IMPORT = Task("worker.tasks.look_at_import", HOUSEKEEPING, ("import_id",))
 
-TASKS = (LOOK_AT_RUN, TICK, LOOK_AT_COMPARISON, ERASE, DELIVER_WEBHOOKS, LOOK_AT_RELEASE, SYNC_TARGET)
+TASKS = (
+    LOOK_AT_RUN,
+    TICK,
+    LOOK_AT_COMPARISON,
+    ERASE,
+    DELIVER_WEBHOOKS,
+    LOOK_AT_RELEASE,
+    SYNC_TARGET,
+    LOOK_AT_IMPORT,
+)

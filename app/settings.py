@@ -105,6 +105,14 @@ class Settings(BaseSettings):
     work_days: float = Field(
         14, gt=0, description="days for which a run's working folder is kept after its end: a retry continues from it"
     )
+    import_max_bytes: int = Field(
+        4_000_000_000,
+        ge=1,
+        description="the largest file that may be uploaded as an import; decompressed, 20 times this",
+    )
+    import_days: float = Field(
+        30, gt=0, description="days for which the report of an uploaded import is kept after its end; a dry run's: one"
+    )
     tick_seconds: float = Field(
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )

@@ -19,6 +19,7 @@ from celery.signals import (
 
 from app import malloc, messages, outbox, settings, telemetry
 from app.services import end_with_parent
+from worker.imports import imports
 from worker.liveness import TouchAliveFile
 from worker.webhook_senders import senders
 
@@ -92,6 +93,7 @@ def _start_relay(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _stop_relay(**_: Any) -> None:
+    imports.close()
     senders.close()
     _relay.close()
 

@@ -9,6 +9,7 @@ from app.privacy.erasures import service as erasures
 from app.runs.comparisons import service as comparisons
 from app.serving import service as serving
 from worker.execute import look
+from worker.imports import imports
 from worker.main import app, stopping
 from worker.serving.background import begin_sync
 from worker.staging.sweep import sweep
@@ -51,3 +52,8 @@ def look_at_release(release_id: str) -> None:
 @app.task(name=messages.SYNC_TARGET.name)
 def sync_target(target_id: str) -> None:
     begin_sync(UUID(target_id))
+
+
+@app.task(name=messages.LOOK_AT_IMPORT.name)
+def look_at_import(import_id: str) -> None:
+    imports.begin(UUID(import_id))

@@ -89,18 +89,25 @@ def authenticated(
     return caller_of(session, credentials.credentials if credentials else None)
 
 
-def may(scope: wire.Scope) -> Callable[..., Caller]:
+def may(scope: wire.Scope, *, logged: bool = False) -> Callable[..., Caller]:
     """Returns a dependency that returns a caller with `scope`, and begins an entry of the operator log if the operation
     changes something. It raises `Unauthenticated` or `Forbidden`.
+
+    logged  whether the operation is entered in the log although its scope is none of an operator
     """
 
     def permitted(request: Request, session: Transaction, caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
         require(caller, scope)
-        if scope in OPERATOR_SCOPES and request.method not in SAFE_METHODS:
-            operator_log.begin(session, _entry(request, caller))
+        if (logged or scope in OPERATOR_SCOPES) and request.method not in SAFE_METHODS:
+            begin_entry(session, request, caller)
         return caller
 
     return permitted
+
+
+def begin_entry(session: Session, request: Request, caller: Caller) -> None:
+    """Begins an entry of the operator log, which is written when the transaction commits."""
+    operator_log.begin(session, _entry(request, caller))
 
 
 def _entry(request: Request, caller: Caller) -> LogEntry:

@@ -1,4 +1,4 @@
-"""The store of files by the SHA-256 of their content, for runs, snapshots and checkpoints."""
+"""The store of files by the SHA-256 of their content, for runs, snapshots and checkpoints, and of uploads."""
 
 from app.artifacts.faults import DamagedArtifact, StoreUnusable
 from app.artifacts.files import (
@@ -16,6 +16,7 @@ from app.artifacts.files import (
     try_out,
 )
 from app.artifacts.reading import OpenFile, fetch, open_verified, verify
+from app.artifacts.uploads import Upload, delete_named, delete_upload, kept_uploads, local_upload
 
 __all__ = [
     "CHUNK",
@@ -24,10 +25,15 @@ __all__ = [
     "OpenFile",
     "StoreUnusable",
     "Stored",
+    "Upload",
     "bucket_keeps_versions",
     "delete",
+    "delete_named",
+    "delete_upload",
     "fetch",
     "in_folder",
+    "kept_uploads",
+    "local_upload",
     "location",
     "open_stream",
     "open_verified",

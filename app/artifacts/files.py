@@ -49,18 +49,18 @@ class Kept(Stored):
 
 def location() -> str:
     """Returns the location of the store for messages, without passwords of the URL."""
-    file_system, root = _store()
+    file_system, root = file_system_and_root()
     return root if _is_folder(file_system) else file_system.unstrip_protocol(root)
 
 
 def in_folder() -> bool:
     """Returns whether the store is a folder of this machine."""
-    return _is_folder(_store()[0])
+    return _is_folder(file_system_and_root()[0])
 
 
 def path_of(sha256: str) -> str:
     """Returns the path of the file inside the store."""
-    return f"{_store()[1]}/sha256/{sha256[:2]}/{sha256}"
+    return f"{file_system_and_root()[1]}/sha256/{sha256[:2]}/{sha256}"
 
 
 def put(path: Path) -> Stored:
@@ -70,9 +70,9 @@ def put(path: Path) -> Stored:
     ago, which renews its age: no row may name it yet, and an old file without a row would be deleted.
     """
     stored = Stored(sha256_of(path), path.stat().st_size)
-    file_system, root = _store()
+    file_system, root = file_system_and_root()
     target = path_of(stored.sha256)
-    with explained(f"take {path.name}", location(), missing=_gone):
+    with explained(f"take {path.name}", location(), missing=gone):
         existing = _kept(file_system, target)
         if existing is not None and existing.size == stored.size and _is_fresh(existing):
             return stored
@@ -85,15 +85,15 @@ def put(path: Path) -> Stored:
 
 def open_stream(sha256: str) -> IO[bytes]:
     """Opens the file without verifying it; the reader knows the hash. Raises `NotFound`, `Unavailable`."""
-    file_system, _ = _store()
+    file_system, _ = file_system_and_root()
     with explained("give a file", location(), missing=lambda: why_missing(sha256)):
         return file_system.open(path_of(sha256), "rb", block_size=READ_AHEAD)
 
 
 def stored() -> list[Kept]:
     """Returns all files of the store. Raises `Unavailable`."""
-    file_system, root = _store()
-    with explained("list its files", location(), missing=_gone):
+    file_system, root = file_system_and_root()
+    with explained("list its files", location(), missing=gone):
         files = file_system.find(f"{root}/sha256", detail=True)
     return [_kept_of(path, info) for path, info in files.items()]
 
@@ -105,7 +105,7 @@ def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
 
     untouched_since  a file that was stored later than this stays
     """
-    file_system, _ = _store()
+    file_system, _ = file_system_and_root()
     path = path_of(sha256)
     with explained("delete a file", location(), missing=_store_is_gone):
         if untouched_since is not None:
@@ -119,9 +119,9 @@ def delete(sha256: str, *, untouched_since: datetime | None = None) -> None:
 
 def try_out() -> None:
     """Writes, reads and deletes a small object to test the store's permissions. Raises `Unavailable`."""
-    file_system, root = _store()
+    file_system, root = file_system_and_root()
     path, content = f"{root}/aside/{uuid4().hex}", b"thumbwheel doctor"
-    with explained("be used", location(), missing=_gone):
+    with explained("be used", location(), missing=gone):
         file_system.pipe_file(path, content)
         try:
             read = file_system.cat_file(path)
@@ -133,14 +133,14 @@ def try_out() -> None:
 
 def bucket_keeps_versions() -> bool:
     """Returns whether deleted files stay in the bucket as old versions; False if the store cannot tell."""
-    file_system, root = _store()
+    file_system, root = file_system_and_root()
     if not hasattr(file_system, "is_bucket_versioned"):
         return False
-    with explained("say whether it keeps old versions", location(), missing=_gone):
+    with explained("say whether it keeps old versions", location(), missing=gone):
         return bool(file_system.is_bucket_versioned(_container(file_system, root)))
 
 
-def _store() -> tuple[Any, str]:
+def file_system_and_root() -> tuple[Any, str]:
     """Returns the file system, of which fsspec keeps one per process, and the store's folder in it."""
     url = settings.current().artifacts
     try:
@@ -230,15 +230,15 @@ def why_missing(sha256: str) -> ThumbwheelError:
 
 def _store_is_gone() -> StoreUnusable | None:
     """Returns the error if the store itself is missing, else None."""
-    file_system, root = _store()
-    with explained("be found", location(), missing=_gone):
+    file_system, root = file_system_and_root()
+    with explained("be found", location(), missing=gone):
         if not file_system.exists(_container(file_system, root)):
-            return _gone()
+            return gone()
     return None
 
 
-def _gone() -> StoreUnusable:
-    file_system, root = _store()
+def gone() -> StoreUnusable:
+    file_system, root = file_system_and_root()
     container = _container(file_system, root)
     if _is_folder(file_system):
         what = f"folder {container} does not exist: is its disk mounted? Mount it"

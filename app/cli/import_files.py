@@ -1,9 +1,9 @@
 """`thumbwheel import FILE…`: sends the events and completions of files to the feedback log."""
 
+import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
-from itertools import islice
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -14,20 +14,18 @@ from app import settings
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
 from app.cli.import_export import import_export
 from app.cli.import_journal import ImportJournal, journal_path
-from app.cli.import_outcomes import ImportOutcome, count_faults, print_outcomes
-from app.cli.import_sending import DryRun, ItemBatch, Sender, sending
+from app.cli.import_outcomes import print_outcomes
+from app.cli.import_sending import sending
 from app.cli.listing import as_table, print_json
 from app.cli.progress_bars import transfer_bar
-from app.errors import Invalid
 
 if TYPE_CHECKING:
     from thumbwheel import Client
 
-    from app.feedback.importing import ImportChoices, Item, Source
+    from app.feedback.importing import ImportChoices, ImportOutcome, Source
+    from app.feedback.importing.sending import Sending
 
-BATCH = 500
 _PENDING = "the votes in quarantine are not counted yet, since the log is being read: see `thumbwheel readiness` later"
-_NOT_UNDERSTOOD = "file_not_understood"
 
 
 def import_files(
@@ -63,6 +61,9 @@ def import_files(
         Path | None, typer.Option(metavar="FILE", help="File for the numbers of rejected records, with reasons.")
     ] = None,
     restart: Annotated[bool, typer.Option(help="Send the files from their beginning after an interruption.")] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send the files as they are, and have the server import them.")
+    ] = False,
     with_settings: Annotated[
         bool, typer.Option("--settings", help="Of an export: restore policy, gates, suites and other settings, too.")
     ] = False,
@@ -76,8 +77,17 @@ def import_files(
     Exit codes: 0 if no record was rejected; 1 if some were; 2 if no record was understood, a file cannot be read or
     the command is used incorrectly.
     """
-    from app.feedback import importing
+    from thumbwheel import wire
 
+    from app.cli.imports import import_on_server
+    from app.feedback import importing
+    from app.feedback.importing.sending import DryRun
+
+    if upload:
+        options = wire.ImportOptions(as_=shape, map=columns, desirable=desirable, undesirable=undesirable, scale=scale)
+        with connected(project, tries=PATIENT_TRIES) as server:
+            import_on_server(server, files, options, dry_run=dry_run, restart=restart, rejects=rejects, as_json=as_json)
+        return
     paths = [Path(file) for file in files]
     if import_export(paths, project, dry_run=dry_run, with_settings=with_settings, as_json=as_json):
         return
@@ -92,15 +102,17 @@ def import_files(
                 with importing.read_source(source, chosen):
                     pass
         client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
-        sender = DryRun() if client is None else stack.enter_context(sending(client))
+        sender: Sending = DryRun() if client is None else stack.enter_context(sending(client))
         file = None if rejects is None else stack.enter_context(rejects.open("w"))
         advance = stack.enter_context(transfer_bar("importing", sum(source.size for source in sources)))
-        options = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
-        journal = ImportJournal(None if client is None else _journal_of(client, files, options), restart=restart)
+        given = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
+        journal = ImportJournal(None if client is None else _journal_of(client, files, given), restart=restart)
         outcomes = []
         try:
             for source in sources:
-                outcome = ImportOutcome(source.name, rejects=file)
+                outcome = importing.ImportOutcome(source.name)
+                if file is not None:
+                    outcome.on_reject = lambda reject: print(json.dumps(reject), file=file)
                 outcomes.append(outcome)
                 _import_source(source, chosen, outcome, sender, journal, advance)
         except BaseException:
@@ -122,51 +134,23 @@ def import_files(
 def _import_source(
     source: "Source",
     chosen: "ImportChoices",
-    outcome: ImportOutcome,
-    sender: Sender | DryRun,
+    outcome: "ImportOutcome",
+    sender: "Sending",
     journal: ImportJournal,
     advance: Callable[[int], None],
 ) -> None:
     """Sends the items of a source, while the next ones are read."""
-    from app.feedback.importing import read_source
-    from app.prefetch import ahead
+    from app.feedback.importing import send_source
 
-    key = None if source.key is None else f"{source.name} {source.key}"
+    key = None if source.key is None else f"{source.name} {source.key} items"
     sent_before, read = journal.after(key), 0
     if sent_before:
         _say(f"{source.name}: continues after {sent_before:,}, where an import stopped; --restart begins again")
-    try:
-        with read_source(source, chosen) as reading:
-            outcome.unit = reading.unit
-            with closing(ahead(_in_batches(reading.items))) as records:
-                for batch, answers in sender.sent(_to_send(records, outcome, sent_before, reading.progress)):
-                    sender.count(outcome, batch.items, answers)
-                    # The last record may have more items in the next batch.
-                    journal.note(key, batch.last - 1)
-                    advance(max(0, batch.progress - read))
-                    read = max(read, batch.progress)
-    except Invalid as error:
-        if not source.part or error.code != _NOT_UNDERSTOOD:
-            raise
-        outcome.not_understood = error.message
+    for position in send_source(source, chosen, outcome, sender, after=sent_before, recount=True):
+        journal.note(key, position.items)
+        advance(max(0, position.bytes - read))
+        read = max(read, position.bytes)
     advance(max(0, source.size - read))
-
-
-def _in_batches(items: "Iterable[Item]") -> "Iterator[list[Item]]":
-    coming = iter(items)
-    while batch := list(islice(coming, BATCH)):
-        yield batch
-
-
-def _to_send(
-    records: "Iterable[list[Item]]", outcome: ImportOutcome, sent_before: int, progress: Callable[[], int]
-) -> Iterator[ItemBatch]:
-    """Counts the faults, and yields the items that an interrupted import did not send yet."""
-    for items in records:
-        good = count_faults(outcome, items)
-        left = [item for item in good if item.line > sent_before]
-        outcome.skipped += len(good) - len(left)
-        yield ItemBatch(left, items[-1].line, progress())
 
 
 def _journal_of(client: "Client", files: list[str], options: list[str]) -> Path:

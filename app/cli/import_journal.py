@@ -12,7 +12,7 @@ _EVERY_SECONDS = 1.0
 
 
 class ImportJournal:
-    """The progress of one command: for each file, the number of the last record whose items are all stored.
+    """The progress of one command: for each file, the number of events, completions and faults that are dealt with.
 
     path     the file of the journal; None for an import that cannot be continued
     restart  whether to forget an earlier interruption
@@ -24,11 +24,11 @@ class ImportJournal:
         self._done: dict[str, int] = {} if path is None or restart else _read(path)
 
     def after(self, key: str | None) -> int:
-        """Returns the number of the last record of a file that an interrupted import sent; 0 if there was none."""
+        """Returns the number of items of a file that an interrupted import sent; 0 if there was none."""
         return 0 if key is None else self._done.get(key, 0)
 
     def note(self, key: str | None, number: int) -> None:
-        """Notes that the records up to `number` are stored. It is written once a second at most."""
+        """Notes that the first `number` items are dealt with. It is written once a second at most."""
         if key is not None and number > self._done.get(key, 0):
             self._done[key] = number
             if time.monotonic() - self._written >= _EVERY_SECONDS:

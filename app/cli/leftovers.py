@@ -25,7 +25,7 @@ def leftovers(
     if delete:
         service.remove(files)
     columns = {
-        "sha256": lambda file: file.sha256,
+        "file": lambda file: file.sha256 or f"uploads/{file.upload}",
         "MB": lambda file: f"{file.size / MB:.1f}",
         "stored": lambda file: when(file.touched),
     }

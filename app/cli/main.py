@@ -20,6 +20,7 @@ from app.cli.export_project import export
 from app.cli.gates import gates
 from app.cli.gateway import gateway
 from app.cli.import_files import import_files
+from app.cli.imports import imports
 from app.cli.keys import keys
 from app.cli.leftovers import leftovers
 from app.cli.migrate import migrate
@@ -80,6 +81,7 @@ app.add_typer(keys, name="keys")
 app.command("operator-log", short_help="List who did what with which key.")(operator_log)
 app.add_typer(vote_links, name="vote-links")
 app.command("import", short_help="Send files of feedback, or an export.")(import_files)
+app.add_typer(imports, name="imports")
 app.command(short_help="Write a project to a folder that import reads back.")(export)
 app.command(short_help="Show whether a run could start now.")(readiness)
 app.add_typer(policies, name="policies")

@@ -15,6 +15,7 @@ from app.dashboard import plots
 from app.dashboard.cache import Remembered
 from app.database import now
 from app.errors import Unavailable
+from app.feedback.import_jobs import service as imports
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.monitoring import report
@@ -26,6 +27,7 @@ from app.runs import service as runs
 from app.runs.states import TERMINAL
 
 SHOWN = 10
+IMPORTS_SHOWN = 3
 PLOTTED_STEPS = 300
 #: Plots that are omitted without figures: not every objective has a reference point, and drift is measured rarely.
 OPTIONAL = {"z0", "drift"}
@@ -48,6 +50,7 @@ class View:
     learned: Mapping[int, wire.LearnedRelease]  # by number of the release
     approved: Mapping[int, wire.ReleaseApproval]  # by number of the release
     rollback: wire.RollbackState | None
+    imports: Sequence[wire.Import]
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
@@ -72,6 +75,7 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         learned={release.release_number: release for release in learning.releases},
         approved={release.release_number: release for release in approved.releases},
         rollback=approved.rollback,
+        imports=imports.page(session, project, cursor=None, limit=IMPORTS_SHOWN).items,
     )
 
 

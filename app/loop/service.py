@@ -1,7 +1,7 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures, webhooks and serving targets are looked at
+        ─▶ due erasures, webhooks, serving targets and imports are looked at
         ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts, take a
         release back if its policy says so
 
@@ -22,6 +22,7 @@ from app.checkpoints.unknown import service as unknown
 from app.database import now, transaction
 from app.errors import Conflict, Invalid, Refused, ThumbwheelError
 from app.feedback import service as feedback
+from app.feedback.import_jobs import service as imports
 from app.idempotency import service as idempotency
 from app.labels.summaries import service as summaries
 from app.loop import store
@@ -62,6 +63,7 @@ def tick() -> None:
         webhooks.forget(session)
     with transaction() as session:
         serving.ring_due(session)
+    _look_at_imports()
     _make_room()
     with transaction() as session:
         project_ids = projects.ids(session)
@@ -83,6 +85,17 @@ def tick() -> None:
 def last_tick(session: Session) -> datetime | None:
     """Returns the end of the last round, or None before the first one."""
     return store.last_tick(session)
+
+
+def _look_at_imports() -> None:
+    """Has workers continue imports, and deletes files of ended ones. A store that is away does not stop the loop."""
+    with transaction() as session:
+        imports.ring_due(session)
+    try:
+        with transaction() as session:
+            imports.forget(session)
+    except Exception:
+        log.exception("the files of ended imports could not be deleted, trying again")
 
 
 def _make_room() -> None:

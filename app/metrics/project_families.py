@@ -16,6 +16,7 @@ def families(figures: ProjectFigures) -> Iterable[Metric]:
     yield from _approval(figures)
     yield from _runs(figures)
     yield from _serving(figures)
+    yield _imports(figures)
     yield from _deliveries(figures)
 
 
@@ -211,6 +212,15 @@ def _serving(figures: ProjectFigures) -> Iterable[Metric]:
         "1 if the enabled target has differed from the ledger for more than five minutes.",
         labels,
         [(of, target.alarm) for of, target in found],
+    )
+
+
+def _imports(figures: ProjectFigures) -> Metric:
+    return gauge(
+        "thumbwheel_imports",
+        "Imports of uploaded files that have not ended, by state.",
+        [PROJECT, "state"],
+        [(of, number) for of, number in figures.imports.items()],
     )
 
 

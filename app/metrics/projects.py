@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import outbox
+from app.feedback.import_jobs import service as imports
 from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.monitoring import service as monitoring
@@ -39,11 +40,12 @@ class ProjectFigures:
     undecided: dict[str, int]
     targets: list[wire.ServingTarget]
     backlogs: list[webhooks.Backlog]
+    imports: dict[tuple[str, str], int]
     outbox: tuple[int | None, datetime | None]
     last_tick: datetime | None
 
 
-NOTHING = ProjectFigures({}, {}, {}, {}, {}, {}, {}, [], [], (None, None), None)
+NOTHING = ProjectFigures({}, {}, {}, {}, {}, {}, {}, [], [], {}, (None, None), None)
 
 
 def read(session: Session) -> ProjectFigures:
@@ -62,6 +64,7 @@ def read(session: Session) -> ProjectFigures:
         undecided={project: undecided.get(project, 0) for project in ids},
         targets=[target for target in serving.enabled_targets(session) if target.project in ids],
         backlogs=[backlog for backlog in webhooks.backlogs(session) if backlog.project in ids],
+        imports={key: number for key, number in imports.unfinished(session).items() if key[0] in ids},
         outbox=outbox.waiting(session),
         last_tick=loop.last_tick(session),
     )

@@ -128,7 +128,7 @@ class Admission:
         return await self._lane.run(lambda session: self._open_project(session, authorization, query))
 
     def _open_project(self, session: Session, authorization: bytes, query: bytes) -> Admitted:
-        caller, named = _caller_and_project(session, authorization, query, browsers=True)
+        caller, named = caller_and_project(session, authorization, query, browsers=True)
         at = project_of(session, require(caller, self._scope), named)
         project = projects.require_open(session, at.project)
         return Admitted(at.project, _rules(caller, project))
@@ -169,11 +169,11 @@ def scoped_by(session: Session, scope: wire.Scope, authorization: bytes, query: 
 
     Raises `Unauthenticated`, `Forbidden`, `NotFound`, `Invalid`.
     """
-    caller, named = _caller_and_project(session, authorization, query, browsers=False)
+    caller, named = caller_and_project(session, authorization, query, browsers=False)
     return project_of(session, require(caller, scope), named)
 
 
-def _caller_and_project(
+def caller_and_project(
     session: Session, authorization: bytes, query: bytes, *, browsers: bool
 ) -> tuple[Caller, str | None]:
     """Returns the holder of the key in the header, and the project that the query string names."""

@@ -52,10 +52,14 @@ def project_of(session: Session, caller: Caller, project: str | None) -> Scoped:
     return Scoped(service.get(session, project).project, caller.by, limited=False)
 
 
-def scoped(scope: wire.Scope) -> Callable[[Session, Caller, str | None], Scoped]:
-    """Returns a dependency that resolves the project of a request whose key has `scope`; raises like `project_of`."""
+def scoped(scope: wire.Scope, *, logged: bool = False) -> Callable[[Session, Caller, str | None], Scoped]:
+    """Returns a dependency that resolves the project of a request whose key has `scope`; raises like `project_of`. For
+    `logged` see `may`.
+    """
 
-    def resolve(session: Transaction, caller: Annotated[Caller, Depends(may(scope))], project: Named = None) -> Scoped:
+    def resolve(
+        session: Transaction, caller: Annotated[Caller, Depends(may(scope, logged=logged))], project: Named = None
+    ) -> Scoped:
         at = project_of(session, caller, project)
         operator_log.note(session, at.project)
         return at

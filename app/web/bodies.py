@@ -39,18 +39,27 @@ class BodyGate:
     """
 
     def __init__(
-        self, app: ASGIApp, authenticate: Authenticate, batches: Collection[str] = (), streamed: tuple[str, ...] = ()
+        self,
+        app: ASGIApp,
+        authenticate: Authenticate,
+        batches: Collection[str] = (),
+        streamed: tuple[str, ...] = (),
+        files: Collection[str] = (),
     ) -> None:
         self.app = app
         self.authenticate = authenticate
         self.batches = batches
         self.streamed = streamed
+        self.files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
             return
         path, headers = scope["path"], Headers(scope=scope)
+        if path in self.files:
+            await self.app(scope, receive, send)
+            return
         streamed = path.startswith(self.streamed)
         limit = MAX_BATCH_BYTES if path in self.batches else MAX_COMPLETION_BYTES if streamed else MAX_BODY_BYTES
         length = headers.get("content-length", "")

@@ -75,7 +75,9 @@ def backend() -> Iterator[Backend]:
         with Session(engine) as session, session.begin():
             project_setup.create(session, wire.NewProject(project=PROJECT, base_model="/models/base", suites=[]))
             key = access.create_key(
-                session, wire.NewKey(name="benchmark", scopes=["feedback:write"], project=PROJECT), within=None
+                session,
+                wire.NewKey(name="benchmark", scopes=["feedback:write", "feedback:read"], project=PROJECT),
+                within=None,
             )
         Base.metadata.create_all(engine)
         engine.dispose()

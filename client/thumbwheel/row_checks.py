@@ -15,6 +15,7 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 LOST_FIELDS = ("function_call", "images", "image", "videos", "video", "audio")
 #: The same for columns of a row.
 LOST_COLUMNS = ("tool_calls", "function_call", "functions", "images", "image", "videos", "video", "audio")
+_LOST_FIELDS, _LOST_COLUMNS = frozenset(LOST_FIELDS), frozenset(LOST_COLUMNS)
 #: Characters that show nothing although their Unicode category is that of a letter, a mark or a symbol.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
@@ -143,18 +144,24 @@ def fault_of(prompt: Any, answer: Any) -> RowFault | None:
 
 def lost_in_row(row: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of a row with columns that a model should read but that are not in its texts."""
+    if _LOST_COLUMNS.isdisjoint(row):
+        return None
     lost = [name for name in LOST_COLUMNS if row.get(name)]
     return RowFault("lost_fields", ", ".join(lost)) if lost else None
 
 
 def lost_in_message(message: Mapping[str, Any]) -> RowFault | None:
     """Returns the fault of a message with fields, other than role and content, that a model should read."""
+    if _LOST_FIELDS.isdisjoint(message):
+        return None
     lost = [name for name in LOST_FIELDS if message.get(name)]
     return RowFault("lost_fields", ", ".join(lost)) if lost else None
 
 
 def is_invisible(text: str) -> bool:
     """Returns whether `text` has no visible character, only white space, control characters and the like."""
+    if text and _is_visible(text[0]):  # as nearly always
+        return False
     return not any(_is_visible(character) for character in text)
 
 

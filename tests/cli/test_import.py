@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from thumbwheel import Unreachable, wire
 
-from app.cli.import_sending import BatchAnswers, Sender
+from app.feedback.importing.sending import BatchAnswers, Sender
 from tests.cli.conftest import on_a_screen
 from tests.feedback.importing.test_message_content import ANSWER, PROMPT, ROWS, TRACES
 from tests.services.bucket import BUCKET, bucket, bucket_server
@@ -211,8 +211,8 @@ def test_an_interrupted_import_continues_after_the_records_that_are_stored(cli, 
     continued, again = cli("import", file, **data), cli("import", file, **data)
 
     outcome = continued.document[0]
-    assert "continues after 999" in continued.err
-    assert (outcome["skipped"], outcome["stored"], outcome["replayed"], outcome["rejected"]) == (999, 201, 1, 1)
+    assert "continues after 1,000" in continued.err
+    assert (outcome["skipped"], outcome["stored"], outcome["replayed"], outcome["rejected"]) == (1000, 201, 0, 1)
     assert (again.document[0]["skipped"], again.document[0]["replayed"]) == (0, 1201)
     assert len({event.event_id for event in client.events.list()}) == 1201
 

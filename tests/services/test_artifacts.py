@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -232,3 +233,26 @@ def test_a_store_that_nobody_knows_is_an_error_of_the_setting(file, monkeypatch,
         artifacts.put(file(b"rows"))
 
     settings.current.cache_clear()
+
+
+def test_an_upload_is_in_the_store_once_it_is_whole_and_can_be_dropped_before_and_after(store, tmp_path):
+    content = b"rows" * 3_000_000  # more than one part of a bucket's upload
+    whole, broken, dropped = uuid4(), uuid4(), uuid4()
+    for upload_id in (whole, broken, dropped):
+        upload = artifacts.Upload(upload_id)
+        upload.write(content)
+        if upload_id == broken:
+            upload.discard()
+        else:
+            upload.keep()
+        if upload_id == dropped:
+            upload.discard()
+
+    assert {name: size for name, (size, _) in artifacts.kept_uploads().items()} == {str(whole): len(content)}
+    with artifacts.local_upload(whole, tmp_path) as path:
+        assert path.read_bytes() == content
+    artifacts.delete_upload(whole)
+    artifacts.delete_upload(whole)
+    assert artifacts.kept_uploads() == {}
+    with pytest.raises(NotFound, match=f"no upload {whole}"), artifacts.local_upload(whole, tmp_path):
+        pass

@@ -93,6 +93,7 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "version": "1",
         "name": "refusal",
         "erasure_id": str(uuid4()),
+        "import_id": api.post("/v1/imports", params={"project": DESK}, content=b"{}").json()["id"],
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
         "token": "none",

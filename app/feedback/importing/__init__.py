@@ -1,6 +1,6 @@
 """Imports files of feedback as events and completions.
 
-files ─sources─▶ bytes ─containers─▶ records ─shapes─▶ drafts ─conversion─▶ items
+files ─sources─▶ bytes ─containers─▶ records ─shapes─▶ drafts ─conversion─▶ items ─sending─▶ log, outcomes
 
 for item in importing.read(path):
     match item:
@@ -11,11 +11,14 @@ for item in importing.read(path):
 """
 
 from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
+from app.feedback.importing.outcomes import ImportOutcome, outcome_of
 from app.feedback.importing.reading import ImportChoices, SourceReading, choices, read, read_source
-from app.feedback.importing.sources import Source, sources_of
+from app.feedback.importing.sending import send_source
+from app.feedback.importing.sources import Source, in_file, sources_of
 
 __all__ = [
     "ImportChoices",
+    "ImportOutcome",
     "Imported",
     "Item",
     "Registered",
@@ -24,7 +27,10 @@ __all__ = [
     "Source",
     "SourceReading",
     "choices",
+    "in_file",
+    "outcome_of",
     "read",
     "read_source",
+    "send_source",
     "sources_of",
 ]

@@ -8,9 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from app.errors import Invalid
 
@@ -29,6 +29,7 @@ class Source:
     size   in bytes, as far as it is known: of a member of an archive, the compressed size
     local  provides its path, after a download where one is needed
     remote whether it is downloaded for each time that it is opened
+    most   bytes of content, decompressed, that may be read of it; None for any number
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     local: Callable[[], AbstractContextManager[Path]]
     member: str | None = None
     remote: bool = False
+    most: int | None = None
 
     @contextmanager
     def open(self) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
@@ -49,12 +51,12 @@ class Source:
             with self.local() as path, path.open("rb", buffering=0) as raw:
                 file: BinaryIO = io.BufferedReader(raw, READ_BYTES)
                 if self.member is None:
-                    with _decompressed(file) as content:
+                    with self._decompressed(file) as content:
                         yield content, raw.tell
                 else:
                     with zipfile.ZipFile(file) as archive, archive.open(self.member) as entry:
                         whole = max(1, archive.getinfo(self.member).file_size)
-                        with _decompressed(cast(BinaryIO, entry)) as content:
+                        with self._decompressed(self._bounded(cast(BinaryIO, entry))) as content:
                             yield content, lambda: self.size * entry.tell() // whole
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise Invalid(f"Cannot read {self.name}: {error}.", code="file_unreadable") from error
@@ -62,9 +64,56 @@ class Source:
     def require_whole(self) -> None:
         """Raises `Invalid` if the file is compressed and cut off or damaged, before anything of it is used."""
         with self.open() as (content, _):
-            if not isinstance(content, io.BufferedReader):
+            if not isinstance(content, io.BufferedReader) or isinstance(content.raw, _BoundedContent):
                 while content.read(READ_BYTES):
                     pass
+
+    @contextmanager
+    def _decompressed(self, file: BinaryIO) -> Iterator[BinaryIO]:
+        zipped = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        if not zipped:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="rb") as content:
+            yield self._bounded(cast(BinaryIO, content))
+
+    def _bounded(self, content: BinaryIO) -> BinaryIO:
+        """Returns decompressed content that raises `Invalid` beyond `most` bytes."""
+        if self.most is None:
+            return content
+        return io.BufferedReader(_BoundedContent(content, self.most, self.name), READ_BYTES)
+
+
+class _BoundedContent(io.RawIOBase):
+    """Decompressed content of at most `most` bytes: a small file may hold terabytes."""
+
+    def __init__(self, content: BinaryIO, most: int, name: str) -> None:
+        self._content = content
+        self._most = most
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._content.seekable()
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._content.read(len(buffer))
+        if self._content.tell() > self._most:
+            raise Invalid(
+                f"{self._name} holds over {self._most:,} bytes, decompressed: split it into several files.",
+                code="file_too_large",
+            )
+        buffer[: len(read)] = read
+        return len(read)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._content.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._content.tell()
 
 
 def sources_of(argument: str, folder: Path) -> list[Source]:
@@ -94,13 +143,13 @@ def sources_of(argument: str, folder: Path) -> list[Source]:
     return sources
 
 
-def in_file(path: Path, name: str, *, part: bool = False) -> list[Source]:
-    """Returns the file, or the members of an archive."""
+def in_file(path: Path, name: str, *, part: bool = False, most: int | None = None) -> list[Source]:
+    """Returns the file, or the members of an archive. `most`: bytes of content that may be read of each."""
     try:
         with path.open("rb") as file:
             zipped = file.read(len(_ZIP)) == _ZIP
         if not zipped:
-            return [_local(path, name, part=part)]
+            return [replace(_local(path, name, part=part), most=most)]
         with zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
     except (OSError, zipfile.BadZipFile) as error:
@@ -117,6 +166,7 @@ def in_file(path: Path, name: str, *, part: bool = False) -> list[Source]:
             part=True,
             local=lambda: _as_it_is(path),
             member=entry.filename,
+            most=most,
         )
         for entry in sorted(members, key=lambda entry: entry.filename)
     ]
@@ -138,17 +188,6 @@ def _key(path: Path) -> str:
 @contextmanager
 def _as_it_is(path: Path) -> Iterator[Path]:
     yield path
-
-
-@contextmanager
-def _decompressed(file: BinaryIO) -> Iterator[BinaryIO]:
-    zipped = file.read(len(_GZIP)) == _GZIP
-    file.seek(0)
-    if not zipped:
-        yield file
-        return
-    with gzip.GzipFile(fileobj=file, mode="rb") as content:
-        yield cast(BinaryIO, content)
 
 
 def _stdin_in(folder: Path) -> Path:

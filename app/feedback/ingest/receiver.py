@@ -114,30 +114,50 @@ class Receiver:
         """Registers a completion and then answers. Raises the same errors as `event`."""
         project, rules = await self._admit(request)
         usages = await self._count(request, rules, 1)
-        body = await request.body()
-        completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
-        entry = completion_entry(project, completion_id, completion)
-        outcome = await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
+        outcome = await self.store_completion(project, completion_id, await request.body())
         return _receipt("completion_id", outcome, rate_headers(usages))
 
     async def batch(self, request: Request) -> Response:
-        """Stores the valid events of a batch and answers with the outcome of each item.
-
-        While one part of the batch is being stored, the next one is read. The parts are stored in their order, since
-        later events of an actor count before earlier ones.
-        """
+        """Stores the valid events of a batch and answers with the outcome of each item."""
         project, rules = await self._admit(request)
         kind = media_type(request.headers.get("content-type", ""))
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         body = await bodies.whole(request.stream(), encoding)
         items = bodies.split(body, lines=kind in JSON_LINES)
         usages = await self._count(request, rules, len(items))
+        answers = await self.store_items(project, items, len(body), rules=rules)
+        stored = sum(answer["status"] == "stored" for answer in answers)
+        replayed = sum(answer["status"] == "replayed" for answer in answers)
+        rejected = len(answers) - stored - replayed
+        receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
+        return _json(receipt, MIXED if rejected else OK, rate_headers(usages))
+
+    async def store_items(
+        self,
+        project: str,
+        items: Sequence[Any],
+        size: int,
+        *,
+        rules: FeedbackRules | None = None,
+        at_once: int = PART,
+    ) -> list[dict[str, Any]]:
+        """Stores the valid ones of these events, JSON texts, and returns the outcome of each, as in a `BatchReceipt`.
+
+        While one part is being stored, the next one is read. The parts are stored in their order, since later events of
+        an actor count before earlier ones.
+
+        size     of all of them, in bytes
+        rules    with the limits of their actors; None for feedback that counts for no actor
+        at_once  the number of items that are read and stored together
+
+        Raises `Unavailable`: some of them may be stored then.
+        """
         answers: list[dict[str, Any]] = [{} for _ in items]
         reader = bodies.BatchReader(project)
         under_way: asyncio.Task[None] | None = None
-        for start in range(0, len(items), PART):
+        for start in range(0, len(items), at_once):
             entries: dict[int, IngestEntry] = {}
-            for index in range(start, min(start + PART, len(items))):
+            for index in range(start, min(start + at_once, len(items))):
                 item = reader.read(items[index])
                 if isinstance(item, IngestEntry):
                     entries[index] = item
@@ -149,15 +169,17 @@ class Receiver:
                 answers[index] = refused_item(index, entries.pop(index), seconds)
             if under_way is not None:
                 await under_way
-            under_way = asyncio.create_task(self._part(entries, answers, len(body) * len(entries) // len(items)))
+            under_way = asyncio.create_task(self._part(entries, answers, size * len(entries) // len(items)))
             await asyncio.sleep(0)
         if under_way is not None:
             await under_way
-        stored = sum(answer["status"] == "stored" for answer in answers)
-        replayed = sum(answer["status"] == "replayed" for answer in answers)
-        rejected = len(answers) - stored - replayed
-        receipt = {"stored": stored, "replayed": replayed, "rejected": rejected, "items": answers}
-        return _json(receipt, MIXED if rejected else OK, rate_headers(usages))
+        return answers
+
+    async def store_completion(self, project: str, completion_id: str, body: bytes) -> BodyOutcome:
+        """Registers a completion of a project and returns its outcome. Raises `Invalid`, `Conflict`, `Unavailable`."""
+        completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
+        entry = completion_entry(project, completion_id, completion)
+        return await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
 
     async def _part(self, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int) -> None:
         outcomes = await self._intake.record(EVENTS, list(entries.values()), size)

@@ -23,6 +23,7 @@ from app import messages, outbox
 from app.database import now, transaction
 from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
+from app.feedback.import_jobs import service as imports
 from app.labels import service as labels
 from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
@@ -197,9 +198,11 @@ def _erase_labels(session: Session, row: Erasure) -> None:
     decisions = quarantine.erase(session, row.project_id, row.actor)
     summaries.forget(session, row.project_id, row.actor)
     values = approval.forget(session, row.project_id)
+    dry_runs = imports.forget_texts(session, row.project_id)
     touched = {
         "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
         "quarantine_decisions": decisions, "release_labels": values, "exposures": values,
+        "imports": dry_runs,
     }  # fmt: skip
     vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
     count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from app import artifacts
 from app.database import now, transaction
 from app.errors import Invalid
+from app.feedback.import_jobs import service as imports
 from app.privacy.leftovers import store
 from app.snapshots.files.parquet import CARD, MANIFEST, ORIGIN
 
@@ -18,9 +19,10 @@ AT_ONCE = 1000
 
 
 class Leftover(BaseModel):
-    """A file without a row. `size`: in bytes · `touched`: the time when it was stored last."""
+    """A file without a row, by its hash, or an upload by its name. `size`: in bytes · `touched`: when it was stored."""
 
-    sha256: str
+    sha256: str | None = None
+    upload: str | None = None
     size: int
     touched: datetime
 
@@ -36,21 +38,36 @@ def leftovers(days: float) -> list[Leftover]:
             code="leftovers_too_young",
         )
     before = now() - timedelta(days=days)
-    old = [
-        Leftover(sha256=file.sha256, size=file.size, touched=file.touched.astimezone(UTC))
-        for file in artifacts.stored()
-        if file.touched < before
-    ]
-    unnamed = []
+    old = [file for file in artifacts.stored() if file.touched < before]
+    unnamed: list[Leftover] = []
     with transaction() as session:
         for start in range(0, len(old), AT_ONCE):
             part = old[start : start + AT_ONCE]
             named = store.named(session, [file.sha256 for file in part], kept=(MANIFEST, ORIGIN, CARD))
-            unnamed += [file for file in part if file.sha256 not in named]
-    return sorted(unnamed, key=lambda file: (file.touched, file.sha256))
+            unnamed += [
+                Leftover(sha256=file.sha256, size=file.size, touched=file.touched.astimezone(UTC))
+                for file in part
+                if file.sha256 not in named
+            ]
+    return sorted([*unnamed, *_uploads(before)], key=lambda file: (file.touched, file.sha256 or file.upload or ""))
 
 
 def remove(files: list[Leftover]) -> None:
     """Deletes these files, except those that were stored again. A missing file is no error. Raises `Unavailable`."""
     for file in files:
-        artifacts.delete(file.sha256, untouched_since=file.touched)
+        if file.sha256 is not None:
+            artifacts.delete(file.sha256, untouched_since=file.touched)
+        elif file.upload is not None:
+            artifacts.delete_named(file.upload)
+
+
+def _uploads(before: datetime) -> list[Leftover]:
+    """Returns the uploads that arrived before this time, whole or in part, and that no import needs."""
+    old = {name: facts for name, facts in artifacts.kept_uploads().items() if facts[1] < before}
+    with transaction() as session:
+        needed = imports.with_file(session) if old else set()
+    return [
+        Leftover(upload=name, size=size, touched=touched.astimezone(UTC))
+        for name, (size, touched) in old.items()
+        if name not in needed
+    ]

@@ -25,6 +25,7 @@ from thumbwheel.client.erasures import Erasures
 from thumbwheel.client.events import Events
 from thumbwheel.client.gates import Gates
 from thumbwheel.client.http import Http
+from thumbwheel.client.imports import Imports
 from thumbwheel.client.keys import Keys
 from thumbwheel.client.label_policies import LabelPolicies
 from thumbwheel.client.log_copies import LogCopies
@@ -80,6 +81,7 @@ class Client:
         self.events = Events(http)
         self.completions = Completions(http)
         self.log = LogCopies(http)
+        self.imports = Imports(http)
         self.projects = Projects(http)
         self.keys = Keys(http)
         self.operator_log = OperatorLog(http)

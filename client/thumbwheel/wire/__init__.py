@@ -63,6 +63,15 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
+from thumbwheel.wire.imports import (
+    ENDED_IMPORTS,
+    Import,
+    ImportCounts,
+    ImportedFile,
+    ImportOptions,
+    ImportProgress,
+    ImportState,
+)
 from thumbwheel.wire.keys import CreatedKey, Key, KeyChange, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
@@ -218,6 +227,7 @@ from thumbwheel.wire.webhook_endpoints import (
 from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 
 __all__ = [
+    "ENDED_IMPORTS",
     "MAX_TEXT",
     "AdoptedGates",
     "Answer",
@@ -298,6 +308,12 @@ __all__ = [
     "GivenVerdict",
     "HoldoutForecast",
     "Implicit",
+    "Import",
+    "ImportCounts",
+    "ImportOptions",
+    "ImportProgress",
+    "ImportState",
+    "ImportedFile",
     "Key",
     "KeyChange",
     "KeyLimits",

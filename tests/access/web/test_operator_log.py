@@ -32,7 +32,8 @@ def test_no_operation_that_changes_something_can_forget_its_entry():
     def scopes(dependant):
         for inner in dependant.dependencies:
             if getattr(inner.call, "__qualname__", "").startswith("may."):
-                yield inspect.getclosurevars(inner.call).nonlocals["scope"]
+                permission = inspect.getclosurevars(inner.call).nonlocals
+                yield "admin" if permission["logged"] else permission["scope"]
             yield from scopes(inner)
 
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
@@ -43,7 +44,7 @@ def test_no_operation_that_changes_something_can_forget_its_entry():
         if OPERATOR_SCOPES.isdisjoint(scopes(route.dependant))
     }
 
-    assert unlisted == NOT_LISTED
+    assert unlisted == NOT_LISTED | {"create_import"}  # which begins its entry itself, after the file has arrived
 
 
 def test_each_operation_of_an_operator_has_an_entry_with_its_key_and_what_it_is_about(api):

@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -42,6 +43,26 @@ def age(days: float) -> None:
 
 def found() -> set[str]:
     return {file.sha256 for file in leftovers.leftovers(DAYS)}
+
+
+def test_uploads_that_no_import_needs_are_left_over_whole_or_in_part():
+    ids = [uuid4(), uuid4(), uuid4()]
+    for upload_id in ids:
+        upload = artifacts.Upload(upload_id)
+        upload.write(b"rows")
+        if upload_id == ids[1]:
+            upload._file.close()  # as for a process that is killed
+        else:
+            upload.keep()
+    folder, then = Path(settings.current().artifacts) / "uploads", (datetime.now(UTC) - timedelta(days=3)).timestamp()
+    for name in (f"{ids[0]}", f"{ids[1]}.part"):
+        os.utime(folder / name, (then, then))
+
+    old = leftovers.leftovers(DAYS)
+    leftovers.remove(old)
+
+    assert {file.upload for file in old} == {f"{ids[0]}", f"{ids[1]}.part"}
+    assert set(artifacts.kept_uploads()) == {f"{ids[2]}"}
 
 
 def test_only_old_files_that_nothing_names_are_left_over_and_removed(tmp_path):
