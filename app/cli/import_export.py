@@ -51,6 +51,7 @@ def _show(outcome: "CopiedIn", *, dry_run: bool, as_json: bool) -> None:
         "would be stored" if dry_run else "stored": f"{outcome.stored:,}",
         "replayed": f"{outcome.replayed:,}",
         "stay erased": f"{outcome.erased:,}",
+        **({"expired": f"{outcome.expired:,}, which the retention of the project deletes"} if outcome.expired else {}),
         **({"restored": "\n".join(outcome.settings)} if outcome.settings else {}),
     }
     show_one(outcome, lines, as_json=False)

@@ -26,6 +26,7 @@ class CopiedIn(BaseModel):
     stored: int = 0
     replayed: int = 0
     erased: int = 0
+    expired: int = 0
     settings: list[str] = []
 
 
@@ -60,6 +61,7 @@ def copy_in(
             outcome.stored += receipt.stored
             outcome.replayed += receipt.replayed
             outcome.erased += receipt.erased
+            outcome.expired += receipt.expired
         advance(len(batch))
     if client is not None and with_settings:
         exported = ExportedSettings.model_validate_json((folder / PROJECT).read_bytes())

@@ -63,6 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
+from thumbwheel.wire.holds import ErasureHold, Hold, HoldKind, HoldRelease, NewHold
 from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
@@ -141,6 +142,14 @@ from thumbwheel.wire.release_approval import (
     WeightedApproval,
 )
 from thumbwheel.wire.releases import Assignment, CurrentRelease, NewBaseModel, NewRelease, Release
+from thumbwheel.wire.retention import (
+    ExpiredMonth,
+    PreviewedMonth,
+    Retention,
+    RetentionPreview,
+    RetentionRules,
+    SnapshotRetention,
+)
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
     RunEndEvent,
@@ -269,10 +278,12 @@ __all__ = [
     "ErasedSnapshot",
     "ErasedTable",
     "Erasure",
+    "ErasureHold",
     "ErasureWebhookData",
     "Evaluation",
     "Event",
     "EventReceipt",
+    "ExpiredMonth",
     "FeedbackAges",
     "FeedbackLimits",
     "FigureBounds",
@@ -289,6 +300,9 @@ __all__ = [
     "GatesAdoption",
     "GatesOfCheckpoint",
     "GivenVerdict",
+    "Hold",
+    "HoldKind",
+    "HoldRelease",
     "HoldoutForecast",
     "Implicit",
     "Key",
@@ -320,6 +334,7 @@ __all__ = [
     "NewComparison",
     "NewGates",
     "NewGatesAdoption",
+    "NewHold",
     "NewJob",
     "NewKey",
     "NewLabelPolicy",
@@ -342,6 +357,7 @@ __all__ = [
     "Preference",
     "PresetName",
     "Preview",
+    "PreviewedMonth",
     "ProbeResult",
     "Project",
     "ProjectChange",
@@ -372,6 +388,9 @@ __all__ = [
     "ReleaseComparison",
     "ReleaseWebhookData",
     "ReplayReceipt",
+    "Retention",
+    "RetentionPreview",
+    "RetentionRules",
     "Retract",
     "RevokedVoteLink",
     "RollbackDecision",
@@ -407,6 +426,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDetail",
     "SnapshotPolicy",
+    "SnapshotRetention",
     "SnapshotRules",
     "StoredCompletion",
     "StoredConfiguration",
