@@ -113,6 +113,7 @@ def _show(item: wire.Erasure, as_json: bool) -> None:
         "cause" if item.state == "failed" else "waits for": item.trouble or "–",
         **({"remedy": item.remedy} if item.remedy else {}),
         "requested": f"{when(item.requested_at)} by {item.requested_by}",
+        **({"legal holds": _lines(map(_hold_line, item.held))} if item.held else {}),
         "done": when(item.finished_at),
         "blocked": "yes" if item.tombstone else f"no, since {when(item.lifted_at)}",
     }
@@ -134,6 +135,10 @@ def _show(item: wire.Erasure, as_json: bool) -> None:
             "still training": _lines(f"{run.run_id}  {run.state}" for run in certificate.runs),
         }
     show_one(item, lines, as_json=as_json)
+
+
+def _hold_line(met: wire.ErasureHold) -> str:
+    return f"{met.hold_id}  since {when(met.since)}" + (f" until {when(met.until)}" if met.until else ", in force")
 
 
 def _checkpoint_line(touched: wire.TouchedCheckpoint) -> str:

@@ -19,6 +19,7 @@ from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.monitoring import report
 from app.monitoring import service as monitoring
+from app.privacy.retention import service as retention
 from app.projects import service as projects
 from app.readiness.service import PENDING
 from app.releases import service as releases
@@ -48,6 +49,7 @@ class View:
     learned: Mapping[int, wire.LearnedRelease]  # by number of the release
     approved: Mapping[int, wire.ReleaseApproval]  # by number of the release
     rollback: wire.RollbackState | None
+    retention: wire.Retention
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
@@ -72,6 +74,7 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         learned={release.release_number: release for release in learning.releases},
         approved={release.release_number: release for release in approved.releases},
         rollback=approved.rollback,
+        retention=retention.get(session, project),
     )
 
 

@@ -93,6 +93,8 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "version": "1",
         "name": "refusal",
         "erasure_id": str(uuid4()),
+        "hold_id": str(uuid4()),
+        "record_id": str(uuid4()),
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
         "token": "none",
@@ -115,6 +117,8 @@ NOT_FOUND = {
     "/v1/comparisons/{comparison_id}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
+    "/v1/holds/{hold_id}",
+    "/v1/projects/{project}/retention/months/{record_id}",
     "/v1/gateway",  # the gateway is off
     "/v1/models",
     "/vote/{token}",

@@ -4,8 +4,8 @@
     actor       the actor's events, and everything about the completions that the actor judged
     completion  every event about it, and its registered text
 
-Whoever deletes feedback looks here first (`in_force`), in the transaction that deletes, and so holds the shared lock of
-the holds to its end. A hold is placed under the exclusive lock: once it is committed, nothing that it covers is deleted.
+Whoever deletes feedback looks here first (`in_force`), in the transaction that deletes, which holds the shared lock of
+the holds to its end. A hold is placed under the exclusive lock: once that is committed, nothing it covers is deleted.
 """
 
 import hashlib

@@ -11,7 +11,9 @@ from thumbwheel import wire
 from app import messages, outbox, postgres_errors
 from app.database import now
 from app.errors import ThumbwheelError
+from app.feedback.expiry import service as expiry
 from app.privacy.retention.tables import ExpiredMonth
+from app.projects import service as projects
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,12 @@ def keep_failure(row: ExpiredMonth, error: Exception) -> None:
         )  # fmt: skip
     else:
         log.warning("month %s of project %s: trying again: %s", row.month, row.project_id, row.trouble)
+
+
+def is_expired(session: Session, row: ExpiredMonth) -> bool:
+    """Returns whether the project's rule of today still lets the month go: an operator may have changed it."""
+    months = projects.get(session, row.project_id).retention.months
+    return months is not None and expiry.month_named(row.month).end <= expiry.keeps_from(months)
 
 
 def shown(row: ExpiredMonth) -> wire.ExpiredMonth:

@@ -13,6 +13,7 @@ Legal holds come first: see `app.privacy.holds.service`.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -34,23 +35,23 @@ from app.privacy.holds.service import Holds
 from app.privacy.retention import store
 from app.privacy.retention.expired_snapshots import Redaction, redact_next
 from app.privacy.retention.records import (
-    AT_ONCE,
-    NOTHING,
-    certify,
-    count,
-    counts,
-    go_on,
-    keep_failure,
-    ring,
-    shown,
-    wait,
-)
+    AT_ONCE, NOTHING, certify, count, counts, go_on, is_expired, keep_failure, ring, shown, wait,
+)  # fmt: skip
 from app.privacy.retention.tables import ExpiredMonth
 from app.projects import service as projects
 
 log = logging.getLogger(__name__)
 
 BY = "retention"
+
+
+class Progress(NamedTuple):
+    """The months of a project that are not done, the age of the oldest in seconds, and the Unix time at which one last
+    ended."""
+
+    unfinished: int
+    oldest_seconds: float | None
+    last: float | None
 
 
 # -- shown ------------------------------------------------------------------------------------------------------------
@@ -87,6 +88,18 @@ def month(session: Session, project: str, record_id: UUID) -> wire.ExpiredMonth:
     return shown(row)
 
 
+def progress(session: Session) -> dict[str, Progress]:
+    """Returns the progress of the projects that have records of expired months."""
+    return {
+        project: Progress(
+            unfinished,
+            None if oldest is None else (now() - oldest).total_seconds(),
+            None if last is None else last.timestamp(),
+        )
+        for project, unfinished, oldest, last in store.progress(session)
+    }
+
+
 # -- done -------------------------------------------------------------------------------------------------------------
 
 
@@ -105,10 +118,12 @@ def plan(session: Session) -> None:
             for month in expiry.months_with(session, project, before)
             if not held or expiry.has_free(session, project, month, held)
         ]
-        # Registered texts, audits and snapshots expire also in months without an event.
+        # Registered texts, audits and snapshots expire also in months without an event, and by a stricter rule.
         newest = expiry.month_of(before - timedelta(days=1))
-        if configuration.created_at < before and not store.was_begun(session, project, newest.name):
-            months = [*(month for month in months if month != newest), newest]
+        last = store.last_rules(session, project, newest.name)
+        stricter = last is not None and (last["snapshots"], rules.snapshots) == ("keep", "redact")
+        if newest not in months and (stricter or (last is None and configuration.created_at < before)):
+            months.append(newest)
         for month in months:
             _begin(session, project, month, rules)
 
@@ -134,7 +149,7 @@ def advance(record_id: UUID) -> None:
             if in_force.whole:
                 wait(row, holds.sentence(in_force.whole))
                 return
-            if not _is_expired(session, row):
+            if not is_expired(session, row):
                 row.step, row.place = "end", ""
             row.attempts, row.trouble = 0, None
             ring(session, row)
@@ -170,7 +185,7 @@ def _drop(session: Session, row: ExpiredMonth, month: Month) -> bool:
     for each in rows:
         in_force = holds.in_force(session, each.project_id)
         held = in_force.held(session)
-        if in_force.whole or not _is_expired(session, each) or expiry.is_touched(session, each.project_id, month, held):
+        if in_force.whole or not is_expired(session, each) or expiry.is_touched(session, each.project_id, month, held):
             return False
     events = expiry.count_by_project(session, month)
     for each in rows:
@@ -269,12 +284,6 @@ def _begin(session: Session, project: str, month: Month, rules: wire.RetentionRu
         "certificate": NOTHING,
     }
     store.insert_once(session, values)
-
-
-def _is_expired(session: Session, row: ExpiredMonth) -> bool:
-    """Returns whether the project's rule of today still lets the month go: an operator may have changed it."""
-    months = projects.get(session, row.project_id).retention.months
-    return months is not None and expiry.month_named(row.month).end <= expiry.keeps_from(months)
 
 
 def _put_off(record_id: UUID, error: Exception) -> None:

@@ -54,10 +54,10 @@ def locked_at_events(session: Session, projects: Collection[str], month: str) ->
     return session.scalars(query).all()
 
 
-def was_begun(session: Session, project: str, month: str) -> bool:
-    """Returns whether the month was ever begun."""
-    query = select(ExpiredMonth.id).where(ExpiredMonth.project_id == project, ExpiredMonth.month == month).limit(1)
-    return session.scalars(query).first() is not None
+def last_rules(session: Session, project: str, month: str) -> dict[str, Any] | None:
+    """Returns the rule by which the month was last deleted, None if it never was."""
+    query = select(ExpiredMonth.rules).where(ExpiredMonth.project_id == project, ExpiredMonth.month == month)
+    return session.scalars(query.order_by(ExpiredMonth.id.desc()).limit(1)).first()
 
 
 def is_followed(session: Session, project: str, month: str) -> bool:
@@ -90,6 +90,19 @@ def newest_first(session: Session, project: str, before: UUID | None, limit: int
     if before is not None:
         query = query.where(ExpiredMonth.id < before)
     return session.scalars(query).all()
+
+
+def progress(session: Session) -> Sequence[tuple[str, int, datetime | None, datetime | None]]:
+    """Returns of each project with records: project, unfinished records, when the oldest of them began, and when one
+    last ended."""
+    left = ExpiredMonth.state != DONE
+    columns = (
+        ExpiredMonth.project_id,
+        func.count().filter(left),
+        func.min(ExpiredMonth.began_at).filter(left),
+        func.max(ExpiredMonth.finished_at),
+    )
+    return session.execute(select(*columns).group_by(ExpiredMonth.project_id)).tuples().all()
 
 
 def totals(session: Session, project: str) -> Totals:
