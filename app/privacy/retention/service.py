@@ -32,11 +32,8 @@ from app.monitoring.approval import service as approval
 from app.pages import Page, key_of_cursor, page_of
 from app.privacy.holds import service as holds
 from app.privacy.holds.service import Holds
-from app.privacy.retention import store
+from app.privacy.retention import records, store
 from app.privacy.retention.expired_snapshots import Redaction, redact_next
-from app.privacy.retention.records import (
-    AT_ONCE, NOTHING, certify, count, counts, go_on, is_expired, keep_failure, ring, shown, wait,
-)  # fmt: skip
 from app.privacy.retention.tables import ExpiredMonth
 from app.projects import service as projects
 
@@ -69,7 +66,7 @@ def get(session: Session, project: str) -> wire.Retention:
         events=totals.events,
         completions=totals.completions,
         last_finished_at=totals.last_finished_at,
-        unfinished=[shown(row) for row in store.unfinished(session, project)],
+        unfinished=[records.shown(row) for row in store.unfinished(session, project)],
         held=holds.look(session, project).ids,
     )
 
@@ -77,7 +74,7 @@ def get(session: Session, project: str) -> wire.Retention:
 def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.ExpiredMonth]:
     """Returns a page of the records of a project, newest first."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
-    return page_of(rows, limit, lambda row: str(row.id), shown)
+    return page_of(rows, limit, lambda row: str(row.id), records.shown)
 
 
 def month(session: Session, project: str, record_id: UUID) -> wire.ExpiredMonth:
@@ -85,7 +82,7 @@ def month(session: Session, project: str, record_id: UUID) -> wire.ExpiredMonth:
     row = store.of_id(session, project, record_id)
     if row is None:
         raise NotFound(f"Project {project} has no record {record_id} of a month.", code="expired_month_not_found")
-    return shown(row)
+    return records.shown(row)
 
 
 def progress(session: Session) -> dict[str, Progress]:
@@ -131,7 +128,7 @@ def plan(session: Session) -> None:
 def ring_due(session: Session) -> None:
     """Sends messages for months that no worker continues."""
     for row in store.due(session, now()):
-        ring(session, row)
+        records.ring(session, row)
 
 
 def advance(record_id: UUID) -> None:
@@ -147,13 +144,14 @@ def advance(record_id: UUID) -> None:
             in_force = holds.in_force(session, row.project_id)
             row.state = "running"
             if in_force.whole:
-                wait(row, holds.sentence(in_force.whole))
+                records.wait(row, holds.sentence(in_force.whole))
                 return
-            if not is_expired(session, row):
+            if not records.is_expired(session, row):
                 row.step, row.place = "end", ""
             row.attempts, row.trouble = 0, None
-            ring(session, row)
             STEPS[row.step](session, row, in_force)
+            if row.state != store.DONE and row.trouble is None:
+                records.ring(session, row)
     except Exception as error:  # noqa: BLE001 - it is stored with the record, and logged there
         _put_off(record_id, error)
 
@@ -163,15 +161,17 @@ def _delete_events(session: Session, row: ExpiredMonth, in_force: Holds) -> None
     if expiry.has_partition(session, month) and _drop(session, row, month):
         return
     held = in_force.held(session)
-    part = expiry.delete_part(session, row.project_id, month, held=held, after=int(row.place or 0), limit=AT_ONCE)
-    count(row, events=part.rows)
-    if part.rows == AT_ONCE:
+    part = expiry.delete_part(
+        session, row.project_id, month, held=held, after=int(row.place or 0), limit=records.AT_ONCE
+    )
+    records.count(row, events=part.rows)
+    if part.rows == records.AT_ONCE:
         row.place = str(part.last)
         return
     if expiry.has_partition(session, month) and not expiry.projects_in(session, month):
-        certify(row, dropped=_require_dropped(session, month, []))
+        records.certify(row, dropped=_require_dropped(session, month, []))
     if held and expiry.count(session, row.project_id, month):
-        certify(row, held=[str(hold) for hold in in_force.ids])
+        records.certify(row, held=[str(hold) for hold in in_force.ids])
     _end_events(session, row)
 
 
@@ -185,15 +185,20 @@ def _drop(session: Session, row: ExpiredMonth, month: Month) -> bool:
     for each in rows:
         in_force = holds.in_force(session, each.project_id)
         held = in_force.held(session)
-        if in_force.whole or not is_expired(session, each) or expiry.is_touched(session, each.project_id, month, held):
+        if (
+            in_force.whole
+            or not records.is_expired(session, each)
+            or expiry.is_touched(session, each.project_id, month, held)
+        ):
             return False
     events = expiry.count_by_project(session, month)
     for each in rows:
-        count(each, events=events.get(each.project_id, 0))
-        certify(each, dropped=True)
+        records.count(each, events=events.get(each.project_id, 0))
+        records.certify(each, dropped=True)
         each.state = "running"
         _end_events(session, each)
-        ring(session, each)
+        if each is not row:
+            records.ring(session, each)
     return _require_dropped(session, month, there)
 
 
@@ -212,17 +217,17 @@ def _end_events(session: Session, row: ExpiredMonth) -> None:
 
 def _delete_completions(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
     month, held = expiry.month_named(row.month), in_force.held(session)
-    part = expiry.old_completions(session, row.project_id, month.end, after=int(row.place or 0), limit=AT_ONCE)
+    part = expiry.old_completions(session, row.project_id, month.end, after=int(row.place or 0), limit=records.AT_ONCE)
     free = [completion_id for completion_id, _ in part if completion_id not in held]
-    count(row, completions=feedback.erase_unheard_of(session, row.project_id, free))
-    go_on(row, [position for _, position in part], "edits")
+    records.count(row, completions=feedback.erase_unheard_of(session, row.project_id, free))
+    records.go_on(row, [position for _, position in part], "edits")
 
 
 def _forget_edits(session: Session, row: ExpiredMonth, _: Holds) -> None:
-    part = labels.edit_positions(session, row.project_id, after=int(row.place or 0), limit=AT_ONCE)
+    part = labels.edit_positions(session, row.project_id, after=int(row.place or 0), limit=records.AT_ONCE)
     without = expiry.without_event(session, row.project_id, part)
-    count(row, edit_comparisons=labels.forget_edits(session, row.project_id, without))
-    go_on(row, part, "audits")
+    records.count(row, edit_comparisons=labels.forget_edits(session, row.project_id, without))
+    records.go_on(row, part, "audits")
     if row.step == "audits":
         # Both may name actors and values of metadata; the loop counts them again from what is left.
         summaries.forget(session, row.project_id)
@@ -230,23 +235,23 @@ def _forget_edits(session: Session, row: ExpiredMonth, _: Holds) -> None:
 
 
 def _blank_audits(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
-    part = audits.completions(session, row.project_id, after=row.place, limit=AT_ONCE)
+    part = audits.completions(session, row.project_id, after=row.place, limit=records.AT_ONCE)
     gone = expiry.unheard_of(session, row.project_id, part) - in_force.held(session)
     items, suspicions = audits.erase(session, row.project_id, gone)
-    count(row, audit_items=items, suspicions=suspicions)
-    go_on(row, part, "snapshots")
+    records.count(row, audit_items=items, suspicions=suspicions)
+    records.go_on(row, part, "snapshots")
 
 
 def _redact(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
     rules = wire.RetentionRules.model_validate(row.rules)
     redaction: Redaction = redact_next(session, row.project_id, rules, in_force.held(session), row.place)
     if redaction.snapshot is not None:
-        certify(row, snapshots=[*row.certificate["snapshots"], redaction.snapshot.model_dump(mode="json")])
+        records.certify(row, snapshots=[*row.certificate["snapshots"], redaction.snapshot.model_dump(mode="json")])
     if redaction.place is not None:
         row.place = redaction.place
     elif redaction.in_use is not None:
         row.place = ""
-        wait(row, redaction.in_use)
+        records.wait(row, redaction.in_use)
     else:
         row.step, row.place = "end", ""
 
@@ -255,9 +260,9 @@ def _end(session: Session, row: ExpiredMonth, _: Holds) -> None:
     row.state, row.finished_at = store.DONE, now()
     operator_log.record(
         session, "expire_month", by=BY, project=row.project_id, record_id=str(row.id), month=row.month, **row.rules,
-        **counts(row), redacted=len(row.certificate["snapshots"]), held=row.certificate["held"],
+        **records.counts(row), redacted=len(row.certificate["snapshots"]), held=row.certificate["held"],
     )  # fmt: skip
-    log.info("month %s of project %s has expired: %s", row.month, row.project_id, counts(row))
+    log.info("month %s of project %s has expired: %s", row.month, row.project_id, records.counts(row))
 
 
 #: The steps by name. After the last one the row's `state` is "done".
@@ -281,7 +286,7 @@ def _begin(session: Session, project: str, month: Month, rules: wire.RetentionRu
         "rules": rules.model_dump(mode="json"),
         "state": "pending",
         "step": store.EVENTS,
-        "certificate": NOTHING,
+        "certificate": records.NOTHING,
     }
     store.insert_once(session, values)
 
@@ -290,4 +295,4 @@ def _put_off(record_id: UUID, error: Exception) -> None:
     with transaction() as session:
         row = store.locked(session, record_id)
         if row is not None and row.state != store.DONE:
-            keep_failure(row, error)
+            records.keep_failure(row, error)

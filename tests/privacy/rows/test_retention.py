@@ -17,6 +17,7 @@ from app.feedback.copying import service as copying
 from app.feedback.expiry import service as expiry
 from app.labels.previews import service as previews
 from app.privacy.holds import service as holds
+from app.privacy.retention import records
 from app.privacy.retention import service as retention
 from app.privacy.retention.preview import preview
 from app.project_setup import service as project_setup
@@ -162,7 +163,7 @@ def test_a_partition_is_dropped_whole_when_the_month_has_expired_for_all_of_its_
 
 
 def test_rows_of_a_project_that_keeps_the_month_stay_beside_those_that_are_deleted(monkeypatch):
-    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    monkeypatch.setattr(records, "AT_ONCE", 2)
     make_project("other")
     received(OLD, [thumb(number) for number in range(5)])
     received(OLD, [thumb(9)], "other")
