@@ -1,11 +1,11 @@
-"""Places and releases legal holds, and says what they cover: nothing deletes that while a hold is in force.
+"""Decides which feedback legal holds cover, and stores them with their releases.
 
     project     everything of the project
     actor       the actor's events, and everything about the completions that the actor judged
     completion  every event about it, and its registered text
 
-Whoever deletes feedback looks here first (`in_force`), in the transaction that deletes, which holds the shared lock of
-the holds to its end. A hold is placed under the exclusive lock: once that is committed, nothing it covers is deleted.
+All code that deletes feedback calls `in_force` first, in the transaction that deletes, which holds the shared lock of the
+holds to its end. A hold is placed under the exclusive lock: once that is committed, nothing it covers is deleted.
 """
 
 import hashlib

@@ -66,8 +66,10 @@ def go_on(row: ExpiredMonth, part: Sequence[int] | Sequence[str], following: str
 
 def keep_failure(row: ExpiredMonth, error: Exception) -> None:
     """Records why a part failed, and the time of the next attempt."""
-    known = isinstance(error, ThumbwheelError)
-    row.trouble = error.message if known else f"Step {row.step}: {postgres_errors.without_values(error)}."
+    if isinstance(error, ThumbwheelError):
+        row.trouble = error.message
+    else:
+        row.trouble = f"Step {row.step}: {postgres_errors.without_values(error)}."
     row.attempts += 1
     row.next_attempt_at = now() + min(timedelta(seconds=2 ** min(row.attempts, 10)), LONGEST_PAUSE)
     if row.attempts == MANY_ATTEMPTS:

@@ -17,7 +17,7 @@ DONE, EVENTS = "done", "events"
 
 
 class Totals(NamedTuple):
-    """What was deleted of a project in all of its months that are done."""
+    """The counts of what was deleted of a project in all of its months that are done."""
 
     months: int
     events: int

@@ -14,7 +14,7 @@ SnapshotRetention = Literal["redact", "keep"]
 
 
 class RetentionRules(Body):
-    """How long feedback is kept, counted from its receipt. Whole calendar months in UTC are deleted."""
+    """The time for which feedback is kept, counted from its receipt. Whole calendar months in UTC are deleted."""
 
     months: int | None = Field(
         None, ge=1, le=1200, description="the current month and this many before it are kept; null: everything is kept"
@@ -73,7 +73,7 @@ class PreviewedMonth(BaseModel):
 
 
 class RetentionPreview(BaseModel):
-    """What a rule would delete now. Nothing is changed."""
+    """The feedback that a rule would delete now. Nothing is changed."""
 
     project: str
     rules: RetentionRules

@@ -1,4 +1,4 @@
-"""What becomes of snapshots, audits and comparisons of edits when their feedback expires."""
+"""Snapshots, audits and comparisons of edits whose feedback expires."""
 
 from collections.abc import Iterator
 from pathlib import Path
