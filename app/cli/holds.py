@@ -72,13 +72,13 @@ def release(
         _show(client.holds.release(find_id(hold, client.holds.list(), "hold"), reason), as_json)
 
 
-def _subject(item: wire.Hold) -> str:
+def _subject(item: wire.LegalHold) -> str:
     if item.kind == "project":
         return "the project"
     return f"{item.kind} {item.subject or '(erased)'}"
 
 
-def _show(item: wire.Hold, as_json: bool) -> None:
+def _show(item: wire.LegalHold, as_json: bool) -> None:
     lines = {
         "hold": str(item.id),
         "on": _subject(item),

@@ -22,10 +22,10 @@ Admin = Annotated[Scoped, Depends(scoped("admin"))]
     operation_id="place_hold",
     summary="Place a legal hold",
     status_code=201,
-    response_model=wire.Hold,
+    response_model=wire.LegalHold,
     responses=problems(404),
 )
-def place_hold(new: wire.NewHold, session: Transaction, at: Admin) -> wire.Hold:
+def place_hold(new: wire.NewHold, session: Transaction, at: Admin) -> wire.LegalHold:
     """Holds feedback of an actor, on a completion, or of the whole project. While a hold is in force, no erasure, no
     retention and no command deletes what it covers. The same request again returns the same hold."""
     hold = service.place(session, at.project, new, at.by)
@@ -37,12 +37,12 @@ def place_hold(new: wire.NewHold, session: Transaction, at: Admin) -> wire.Hold:
     "/v1/holds",
     operation_id="list_holds",
     summary="List legal holds",
-    response_model=Page[wire.Hold],
+    response_model=Page[wire.LegalHold],
     responses=problems(404),
 )
 def list_holds(
     session: Transaction, at: Admin, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> Page[wire.Hold]:
+) -> Page[wire.LegalHold]:
     """Lists all holds, newest first, with their releases."""
     return service.page(session, at.project, cursor=cursor, limit=limit)
 
@@ -51,10 +51,10 @@ def list_holds(
     "/v1/holds/{hold_id}",
     operation_id="get_hold",
     summary="Show a legal hold",
-    response_model=wire.Hold,
+    response_model=wire.LegalHold,
     responses=problems(404),
 )
-def get_hold(session: Transaction, at: Admin, hold_id: UUID) -> wire.Hold:
+def get_hold(session: Transaction, at: Admin, hold_id: UUID) -> wire.LegalHold:
     """Returns a hold with its release."""
     return service.get(session, at.project, hold_id)
 
@@ -63,10 +63,10 @@ def get_hold(session: Transaction, at: Admin, hold_id: UUID) -> wire.Hold:
     "/v1/holds/{hold_id}/release",
     operation_id="release_hold",
     summary="Release a legal hold",
-    response_model=wire.Hold,
+    response_model=wire.LegalHold,
     responses=problems(403, 404, 409),
 )
-def release_hold(body: wire.HoldRelease, session: Transaction, at: Admin, hold_id: UUID) -> wire.Hold:
+def release_hold(body: wire.HoldRelease, session: Transaction, at: Admin, hold_id: UUID) -> wire.LegalHold:
     """Releases a hold; erasures and months that waited for it go on. Only the key that placed it may do so, or an
     admin key that opens every project."""
     return service.release(session, at.project, hold_id, body.reason, at.by, limited=at.limited)

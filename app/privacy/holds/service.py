@@ -4,8 +4,8 @@
     actor       the actor's events, and everything about the completions that the actor judged
     completion  every event about it, and its registered text
 
-All code that deletes feedback calls `in_force` first, in the transaction that deletes, which holds the shared lock of the
-holds to its end. A hold is placed under the exclusive lock: once that is committed, nothing it covers is deleted.
+All code that deletes feedback calls `in_force` first, in the transaction that deletes, which holds the shared lock of
+the holds to its end. A hold is placed under the exclusive lock: once that is committed, nothing it covers is deleted.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from app.projects import service as projects
 
 
 @dataclass(frozen=True)
-class Holds:
+class HoldsInForce:
     """The holds of a project that are in force.
 
     ids          of all of them, oldest first
@@ -52,7 +52,7 @@ class Holds:
         return [*self.whole, *([self.actors[actor]] if actor in self.actors else [])]
 
 
-def place(session: Session, project: str, new: wire.NewHold, by: str) -> wire.Hold:
+def place(session: Session, project: str, new: wire.NewHold, by: str) -> wire.LegalHold:
     """Places a hold, or returns the one that the same key placed for the same reason and that is in force.
 
     Raises `NotFound` for an actor or a completion that the project does not have, and `Invalid` for an end in the past.
@@ -79,7 +79,7 @@ def place(session: Session, project: str, new: wire.NewHold, by: str) -> wire.Ho
     return _shown(store.insert_hold(session, values), None)
 
 
-def release(session: Session, project: str, hold_id: UUID, reason: str, by: str, *, limited: bool) -> wire.Hold:
+def release(session: Session, project: str, hold_id: UUID, reason: str, by: str, *, limited: bool) -> wire.LegalHold:
     """Releases a hold. A second call changes nothing.
 
     limited  whether the caller's key opens this project alone
@@ -106,27 +106,27 @@ def release(session: Session, project: str, hold_id: UUID, reason: str, by: str,
     return _shown(hold, store.insert_release(session, values))
 
 
-def get(session: Session, project: str, hold_id: UUID) -> wire.Hold:
+def get(session: Session, project: str, hold_id: UUID) -> wire.LegalHold:
     """Returns a hold. Raises `NotFound`."""
     return _shown(*_require(session, project, hold_id))
 
 
-def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.Hold]:
+def page(session: Session, project: str, *, cursor: str | None, limit: int) -> Page[wire.LegalHold]:
     """Returns a page of the project's holds, newest first, those that have ended among them."""
     rows = store.newest_first(session, project, key_of_cursor(cursor, UUID), limit + 1)
     return page_of(rows, limit, lambda row: str(row[0].id), lambda row: _shown(*row))
 
 
-def in_force(session: Session, project: str) -> Holds:
+def in_force(session: Session, project: str) -> HoldsInForce:
     """Returns the holds in force. No other is placed until the transaction ends, which may delete what they leave."""
     store.lock_shared(session, _lock_key(project))
     return look(session, project)
 
 
-def look(session: Session, project: str) -> Holds:
+def look(session: Session, project: str) -> HoldsInForce:
     """Returns the holds in force for somebody who deletes nothing."""
     rows = store.in_force(session, project, now())
-    return Holds(
+    return HoldsInForce(
         project,
         ids=[hold.id for hold in rows],
         whole=[hold.id for hold in rows if hold.kind == "project"],
@@ -188,8 +188,8 @@ def _require(session: Session, project: str, hold_id: UUID) -> store.Read:
     return row
 
 
-def _shown(hold: LegalHold, release: LegalHoldRelease | None) -> wire.Hold:
-    return wire.Hold.model_validate(
+def _shown(hold: LegalHold, release: LegalHoldRelease | None) -> wire.LegalHold:
+    return wire.LegalHold.model_validate(
         {
             **{name: getattr(hold, name) for name in ("id", "kind", "subject", "reason", "placed_at", "placed_by")},
             "project": hold.project_id,

@@ -54,7 +54,7 @@ def _searched(session: Session, project: str, rules: wire.RetentionRules, before
 def _preview(
     project: str,
     rules: wire.RetentionRules,
-    in_force: holds.Holds,
+    in_force: holds.HoldsInForce,
     before: datetime | None = None,
     months: list[wire.PreviewedMonth] | None = None,
     *,

@@ -31,7 +31,7 @@ from app.labels.summaries import service as summaries
 from app.monitoring.approval import service as approval
 from app.pages import Page, key_of_cursor, page_of
 from app.privacy.holds import service as holds
-from app.privacy.holds.service import Holds
+from app.privacy.holds.service import HoldsInForce
 from app.privacy.retention import records, store
 from app.privacy.retention.expired_snapshots import Redaction, redact_next
 from app.privacy.retention.tables import ExpiredMonth
@@ -156,7 +156,7 @@ def advance(record_id: UUID) -> None:
         _put_off(record_id, error)
 
 
-def _delete_events(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
+def _delete_events(session: Session, row: ExpiredMonth, in_force: HoldsInForce) -> None:
     month = expiry.month_named(row.month)
     if expiry.has_partition(session, month) and _drop(session, row, month):
         return
@@ -215,7 +215,7 @@ def _end_events(session: Session, row: ExpiredMonth) -> None:
     row.step, row.place = ("end" if followed else "completions"), ""
 
 
-def _delete_completions(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
+def _delete_completions(session: Session, row: ExpiredMonth, in_force: HoldsInForce) -> None:
     month, held = expiry.month_named(row.month), in_force.held(session)
     part = expiry.old_completions(session, row.project_id, month.end, after=int(row.place or 0), limit=records.AT_ONCE)
     free = [completion_id for completion_id, _ in part if completion_id not in held]
@@ -223,7 +223,7 @@ def _delete_completions(session: Session, row: ExpiredMonth, in_force: Holds) ->
     records.go_on(row, [position for _, position in part], "edits")
 
 
-def _forget_edits(session: Session, row: ExpiredMonth, _: Holds) -> None:
+def _forget_edits(session: Session, row: ExpiredMonth, _: HoldsInForce) -> None:
     part = labels.edit_positions(session, row.project_id, after=int(row.place or 0), limit=records.AT_ONCE)
     without = expiry.without_event(session, row.project_id, part)
     records.count(row, edit_comparisons=labels.forget_edits(session, row.project_id, without))
@@ -234,7 +234,7 @@ def _forget_edits(session: Session, row: ExpiredMonth, _: Holds) -> None:
         approval.forget(session, row.project_id)
 
 
-def _blank_audits(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
+def _blank_audits(session: Session, row: ExpiredMonth, in_force: HoldsInForce) -> None:
     part = audits.completions(session, row.project_id, after=row.place, limit=records.AT_ONCE)
     gone = expiry.unheard_of(session, row.project_id, part) - in_force.held(session)
     items, suspicions = audits.erase(session, row.project_id, gone)
@@ -242,7 +242,7 @@ def _blank_audits(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
     records.go_on(row, part, "snapshots")
 
 
-def _redact(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
+def _redact(session: Session, row: ExpiredMonth, in_force: HoldsInForce) -> None:
     rules = wire.RetentionRules.model_validate(row.rules)
     redaction: Redaction = redact_next(session, row.project_id, rules, in_force.held(session), row.place)
     if redaction.snapshot is not None:
@@ -256,7 +256,7 @@ def _redact(session: Session, row: ExpiredMonth, in_force: Holds) -> None:
         row.step, row.place = "end", ""
 
 
-def _end(session: Session, row: ExpiredMonth, _: Holds) -> None:
+def _end(session: Session, row: ExpiredMonth, _: HoldsInForce) -> None:
     row.state, row.finished_at = store.DONE, now()
     operator_log.record(
         session, "expire_month", by=BY, project=row.project_id, record_id=str(row.id), month=row.month, **row.rules,
@@ -266,7 +266,7 @@ def _end(session: Session, row: ExpiredMonth, _: Holds) -> None:
 
 
 #: The steps by name. After the last one the row's `state` is "done".
-STEPS: Mapping[str, Callable[[Session, ExpiredMonth, Holds], None]] = {
+STEPS: Mapping[str, Callable[[Session, ExpiredMonth, HoldsInForce], None]] = {
     store.EVENTS: _delete_events,
     "completions": _delete_completions,
     "edits": _forget_edits,

@@ -13,18 +13,18 @@ class Holds:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def place(self, new: wire.NewHold) -> wire.Hold:
+    def place(self, new: wire.NewHold) -> wire.LegalHold:
         """Places a hold; the same call again returns the same hold."""
-        return self._http.call(wire.Hold, "POST", "/v1/holds", new, safe=True)
+        return self._http.call(wire.LegalHold, "POST", "/v1/holds", new, safe=True)
 
-    def list(self) -> Iterator[wire.Hold]:
+    def list(self) -> Iterator[wire.LegalHold]:
         """Yields all holds, newest first, those that have ended among them."""
-        return self._http.pages(wire.Hold, "/v1/holds")
+        return self._http.pages(wire.LegalHold, "/v1/holds")
 
-    def get(self, hold_id: UUID) -> wire.Hold:
-        return self._http.get(wire.Hold, f"/v1/holds/{hold_id}")
+    def get(self, hold_id: UUID) -> wire.LegalHold:
+        return self._http.get(wire.LegalHold, f"/v1/holds/{hold_id}")
 
-    def release(self, hold_id: UUID, reason: str) -> wire.Hold:
+    def release(self, hold_id: UUID, reason: str) -> wire.LegalHold:
         """Releases a hold: with the key that placed it, or with an admin key that opens every project."""
         body = wire.HoldRelease(reason=reason)
-        return self._http.call(wire.Hold, "POST", f"/v1/holds/{hold_id}/release", body, safe=True)
+        return self._http.call(wire.LegalHold, "POST", f"/v1/holds/{hold_id}/release", body, safe=True)

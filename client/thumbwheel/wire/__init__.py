@@ -63,7 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
-from thumbwheel.wire.holds import ErasureHold, Hold, HoldKind, HoldRelease, NewHold
+from thumbwheel.wire.holds import ErasureHold, HoldKind, HoldRelease, LegalHold, NewHold
 from thumbwheel.wire.keys import CreatedKey, Key, KeyLimits, KeyRotation, NewKey, Origin, Scope
 from thumbwheel.wire.log_copies import CopiedCompletion, CopiedEvent, CopyReceipt, LogEnd, LogKind
 from thumbwheel.wire.monitoring import LearnedRelease, ObjectiveReport, TimeToLearn, WaitingEvents
@@ -300,7 +300,6 @@ __all__ = [
     "GatesAdoption",
     "GatesOfCheckpoint",
     "GivenVerdict",
-    "Hold",
     "HoldKind",
     "HoldRelease",
     "HoldoutForecast",
@@ -315,6 +314,7 @@ __all__ = [
     "LabelShare",
     "LabelTerm",
     "LearnedRelease",
+    "LegalHold",
     "LivePeriod",
     "LogEnd",
     "LogKind",

@@ -37,7 +37,7 @@ class HoldRelease(Body):
     reason: Reason
 
 
-class Hold(BaseModel):
+class LegalHold(BaseModel):
     """A legal hold. Only its release is ever added to it, and an erasure takes the actor's id out."""
 
     id: UUID

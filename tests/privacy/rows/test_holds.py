@@ -112,7 +112,7 @@ def test_a_hold_that_comes_in_the_middle_stops_an_erasure_before_its_next_part()
 
 def test_a_hold_is_placed_only_once_those_who_delete_have_finished_their_transaction():
     store(DESK, [thumb("eve", "c1")])
-    placed: list[wire.Hold] = []
+    placed: list[wire.LegalHold] = []
     with transaction() as deleting:
         holds.in_force(deleting, DESK)
         placing = threading.Thread(target=lambda: placed.append(hold(actor="eve")))

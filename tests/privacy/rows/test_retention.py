@@ -103,12 +103,12 @@ def partitions() -> set[str]:
     }
 
 
-def hold(project: str = DESK, **new: Any) -> wire.Hold:
+def hold(project: str = DESK, **new: Any) -> wire.LegalHold:
     with transaction() as session:
         return holds.place(session, project, wire.NewHold(reason="case 4 O 12/26", **new), BY)
 
 
-def release(placed: wire.Hold) -> None:
+def release(placed: wire.LegalHold) -> None:
     with transaction() as session:
         holds.release(session, placed.project, placed.id, "settled", BY, limited=True)
 
