@@ -132,7 +132,7 @@ def test_after_an_erasure_an_unfinished_export_is_refused(cli, filled, tmp_path,
     with transaction() as session:
         projects.count_erasure(session, "acme")
 
-    assert "Somebody was erased from acme" in cli.refused("export", tmp_path / "out")
+    assert "Feedback was erased from acme, or expired" in cli.refused("export", tmp_path / "out")
 
 
 def test_an_interrupted_import_goes_on_where_it_ended(cli, filled, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ def _old_month(api):
     execute("DROP TABLE IF EXISTS events_2024_03")
 
 
-def test_a_rule_is_previewed_set_and_shown_with_what_it_deleted(api):
+def test_a_rule_is_previewed_set_and_shown_with_what_it_deleted(api, open_page):
     preview = api.get(f"{PATH}/preview", params={"months": 13}).json()
     assert [(each["month"], each["events"]) for each in preview["months"]] == [("2024-03", 2)]
     assert api.get(PATH).json()["rules"] == {"months": None, "snapshots": "redact"}
@@ -33,6 +33,7 @@ def test_a_rule_is_previewed_set_and_shown_with_what_it_deleted(api):
     assert (shown["months"], shown["events"], shown["unfinished"]) == (1, 2, [])
     [month] = api.get(f"{PATH}/months").json()["items"]
     assert api.get(f"{PATH}/months/{month['id']}").json() == month
+    assert "so far 2 events of 1 months" in open_page.get("/", params={"project": "acme"}).text
     receipt = api.get("/v1/feedback/e1/receipt", params={"project": "acme"}).json()
     assert receipt["detail"] == "Event e1 was erased or has expired: only its id is left."
 
