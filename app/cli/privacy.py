@@ -92,6 +92,8 @@ def receipt(
 def _wait_for(client: Client, erasure: wire.Erasure) -> wire.Erasure:
     pause, shown = FIRST_PAUSE, None
     while erasure.state in ("pending", "running"):
+        if any(met.until is None for met in erasure.held):
+            raise Refused(f"Erasure {erasure.id} waits. {erasure.trouble}", code="legal_hold")
         if erasure.trouble not in (None, shown):
             shown = erasure.trouble
             typer.echo(f"waiting: {shown}", err=True)
