@@ -30,9 +30,7 @@ def waits(session: Session, row: Erasure, judged_any: Callable[[Collection[str]]
     """
     assert row.actor is not None
     in_force = holds.in_force(session, row.project_id)
-    over = in_force.over(row.actor)
-    if not over and in_force.ids and judged_any(in_force.held(session)):
-        over = in_force.ids
+    over = in_force.over(row.actor) or in_force.covering(session, judged_any)
     _record(row, over)
     if over:
         row.trouble, row.next_attempt_at = holds.sentence(over), now() + WAITING

@@ -9,7 +9,7 @@ the holds to its end. A hold is placed under the exclusive lock: once that is co
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,6 +46,18 @@ class HoldsInForce:
     def held(self, session: Session) -> set[str]:
         """Returns the completions that the holds on actors and completions cover."""
         return {*self.completions, *expiry.judged_by(session, self.project, self.actors)}
+
+    def covering(self, session: Session, judged_any: Callable[[Collection[str]], bool]) -> list[UUID]:
+        """Returns the holds on actors and completions that cover one of the completions of which `judged_any` says
+        that they are concerned."""
+        return [
+            *(hold for completion_id, hold in self.completions.items() if judged_any([completion_id])),
+            *(
+                hold
+                for actor, hold in self.actors.items()
+                if judged_any(expiry.judged_by(session, self.project, [actor]))
+            ),
+        ]
 
     def over(self, actor: str) -> list[UUID]:
         """Returns the holds that cover all feedback of the actor."""

@@ -47,7 +47,9 @@ class ExpiredMonth(BaseModel):
     suspicions: int
     dropped: bool = Field(description="whether the month's partition was dropped, so that its space is free at once")
     snapshots: list[ErasedSnapshot] = Field(description="that lost rows")
-    held: list[UUID] = Field(description="legal holds for which feedback of the month was left; empty: none was")
+    held: list[UUID] = Field(
+        description="legal holds in force if feedback of the month was left for them; empty: all of it is gone"
+    )
 
 
 class Retention(BaseModel):

@@ -75,6 +75,7 @@ def test_what_a_held_erasure_would_delete_is_not_learnt_from_meanwhile():
 def test_an_erasure_waits_for_every_hold_that_covers_something_of_it(subject: dict[str, str]):
     store(DESK, [thumb("eve", "c1", **TEXT), thumb("ann", "c1"), thumb("ann", "c2")])
     placed = hold(**subject)
+    hold(completion_id="c2")  # which the erasure does not touch
     waiting = ask()
 
     for _ in range(5):
