@@ -50,14 +50,9 @@ class HoldsInForce:
     def covering(self, session: Session, judged_any: Callable[[Collection[str]], bool]) -> list[UUID]:
         """Returns the holds on actors and completions that cover one of the completions of which `judged_any` says
         that they are concerned."""
-        return [
-            *(hold for completion_id, hold in self.completions.items() if judged_any([completion_id])),
-            *(
-                hold
-                for actor, hold in self.actors.items()
-                if judged_any(expiry.judged_by(session, self.project, [actor]))
-            ),
-        ]
+        judged = [(hold, expiry.judged_by(session, self.project, [actor])) for actor, hold in self.actors.items()]
+        themselves = [(hold, {completion_id}) for completion_id, hold in self.completions.items()]
+        return [hold for hold, completion_ids in (*themselves, *judged) if judged_any(completion_ids)]
 
     def over(self, actor: str) -> list[UUID]:
         """Returns the holds that cover all feedback of the actor."""
