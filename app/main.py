@@ -63,7 +63,9 @@ from app.metrics.service import MetricsEndpoint
 from app.monitoring.api import router as monitoring
 from app.privacy.copied_erasures.api import router as copied_erasures
 from app.privacy.erasures.api import router as erasures
+from app.privacy.holds.api import router as holds
 from app.privacy.receipts.api import router as receipts
+from app.privacy.retention.api import router as retention
 from app.project_setup.api import router as project_setup
 from app.projects.api import router as projects
 from app.releases.api import router as releases
@@ -110,7 +112,7 @@ TAGS = [
         "name": "gateway",
         "description": "Completions in OpenAI's shape by the serving targets, registered for feedback.",
     },
-    {"name": "privacy", "description": "Erasure of actors, and the receipt of an event."},
+    {"name": "privacy", "description": "Erasure of actors, retention, legal holds, and the receipt of an event."},
     {"name": "webhooks", "description": "Endpoints that events of a project are sent to, and the log of deliveries."},
     {"name": "keys", "description": "API keys, and the log of what operators did with them."},
     {"name": "health", "description": "Health checks for probes; no key needed."},
@@ -194,6 +196,8 @@ ROUTERS = (
     gateway_router,
     erasures,
     copied_erasures,
+    holds,
+    retention,
     webhook_endpoints,
     webhook_deliveries,
     access,

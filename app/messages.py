@@ -25,6 +25,7 @@ LOOK_AT_RUN = Task("worker.tasks.look_at_run", RUNS, ("run_id",))
 TICK = Task("worker.tasks.tick", HOUSEKEEPING)
 LOOK_AT_COMPARISON = Task("worker.tasks.look_at_comparison", HOUSEKEEPING, ("comparison_id",))
 ERASE = Task("worker.tasks.erase", HOUSEKEEPING, ("erasure_id",))
+EXPIRE_MONTH = Task("worker.tasks.expire_month", HOUSEKEEPING, ("record_id",))
 DELIVER_WEBHOOKS = Task("worker.tasks.deliver_webhooks", HOUSEKEEPING, ("endpoint_id",))
 LOOK_AT_RELEASE = Task("worker.tasks.look_at_release", HOUSEKEEPING, ("release_id",))
 SYNC_TARGET = Task("worker.tasks.sync_target", HOUSEKEEPING, ("target_id",))
@@ -35,6 +36,7 @@ TASKS = (
     TICK,
     LOOK_AT_COMPARISON,
     ERASE,
+    EXPIRE_MONTH,
     DELIVER_WEBHOOKS,
     LOOK_AT_RELEASE,
     SYNC_TARGET,

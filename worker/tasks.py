@@ -6,6 +6,7 @@ from app import messages
 from app.database import transaction
 from app.loop import service as loop
 from app.privacy.erasures import service as erasures
+from app.privacy.retention import service as retention
 from app.runs.comparisons import service as comparisons
 from app.serving import service as serving
 from worker.execute import look
@@ -36,6 +37,11 @@ def look_at_comparison(comparison_id: str) -> None:
 @app.task(name=messages.ERASE.name)
 def erase(erasure_id: str) -> None:
     erasures.advance(UUID(erasure_id))
+
+
+@app.task(name=messages.EXPIRE_MONTH.name)
+def expire_month(record_id: str) -> None:
+    retention.advance(UUID(record_id))
 
 
 @app.task(name=messages.DELIVER_WEBHOOKS.name)

@@ -100,7 +100,7 @@ def _begun(client: "Client", folder: Path, form: ExportFormat, parts: Sequence[P
 def _require_no_erasure(client: "Client", folder: Path, begun: "ExportBegun") -> None:
     if client.log.end().erasures != begun.erasures:
         raise Conflict(
-            f"Somebody was erased from {begun.project} since the export in {folder} began, and may be in it: delete "
+            f"Feedback was erased from {begun.project}, or expired, since the export in {folder} began: delete "
             "the folder and repeat the command.",
             code="erased_meanwhile",
         )

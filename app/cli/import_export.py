@@ -52,6 +52,7 @@ def _show(outcome: "CopiedIn", *, dry_run: bool, as_json: bool) -> None:
         "replayed": f"{outcome.replayed:,}",
         "stay erased": f"{outcome.erased:,}",
         "erased actors": f"{outcome.erasures:,}",
+        **({"expired": f"{outcome.expired:,}, which the retention of the project deletes"} if outcome.expired else {}),
         **({"restored": "\n".join(outcome.settings)} if outcome.settings else {}),
     }
     show_one(outcome, lines, as_json=False)

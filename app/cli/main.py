@@ -19,6 +19,7 @@ from app.cli.doctor import doctor
 from app.cli.export_project import export
 from app.cli.gates import gates
 from app.cli.gateway import gateway
+from app.cli.holds import holds
 from app.cli.import_files import import_files
 from app.cli.imports import imports
 from app.cli.keys import keys
@@ -32,6 +33,7 @@ from app.cli.projects import projects
 from app.cli.quarantine import quarantine
 from app.cli.release_approval import approval
 from app.cli.releases import releases, rollback, ship, time_to_learn
+from app.cli.retention import retention
 from app.cli.runs import readiness, runs, triggers
 from app.cli.serving import serving
 from app.cli.snapshots import snapshot
@@ -90,6 +92,8 @@ app.add_typer(audit, name="audit")
 app.command(short_help="Show what became of one event.")(receipt)
 app.add_typer(actors, name="actors")
 app.add_typer(erasures, name="erasures")
+app.add_typer(retention, name="retention")
+app.add_typer(holds, name="holds")
 app.add_typer(runs, name="runs")
 app.command(short_help="Train several arms on one snapshot and compare them.")(compare)
 app.command(short_help="Search a space of recipe fields.")(sweep)

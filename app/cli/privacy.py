@@ -92,6 +92,8 @@ def receipt(
 def _wait_for(client: Client, erasure: wire.Erasure) -> wire.Erasure:
     pause, shown = FIRST_PAUSE, None
     while erasure.state in ("pending", "running"):
+        if any(met.until is None for met in erasure.held):
+            raise Refused(f"Erasure {erasure.id} waits. {erasure.trouble}", code="legal_hold")
         if erasure.trouble not in (None, shown):
             shown = erasure.trouble
             typer.echo(f"waiting: {shown}", err=True)
@@ -113,6 +115,7 @@ def _show(item: wire.Erasure, as_json: bool) -> None:
         "cause" if item.state == "failed" else "waits for": item.trouble or "–",
         **({"remedy": item.remedy} if item.remedy else {}),
         "requested": f"{when(item.requested_at)} by {item.requested_by}",
+        **({"legal holds": _lines(map(_hold_line, item.held))} if item.held else {}),
         "done": when(item.finished_at),
         "blocked": "yes" if item.tombstone else f"no, since {when(item.lifted_at)}",
     }
@@ -134,6 +137,10 @@ def _show(item: wire.Erasure, as_json: bool) -> None:
             "still training": _lines(f"{run.run_id}  {run.state}" for run in certificate.runs),
         }
     show_one(item, lines, as_json=as_json)
+
+
+def _hold_line(met: wire.ErasureHold) -> str:
+    return f"{met.hold_id}  since {when(met.since)}" + (f" until {when(met.until)}" if met.until else ", in force")
 
 
 def _checkpoint_line(touched: wire.TouchedCheckpoint) -> str:

@@ -18,6 +18,7 @@ from app.cli.keys import (
     limits_in_words,
 )
 from app.cli.listing import show_all, show_one, when
+from app.cli.retention import rule_in_words
 from app.errors import Invalid
 
 projects = typer.Typer(help="Products whose models are improved.", no_args_is_help=True, rich_markup_mode=None)
@@ -199,6 +200,7 @@ def _show(item: wire.Project, as_json: bool) -> None:
         "trigger": _trigger(item.trigger),
         "gates": f"{item.gates.document.name}, version {item.gates.version} (sha256 {item.gates.sha256[:12]}…)",
         "events a minute": limits_in_words(item.limits),
+        "keeps feedback": rule_in_words(item.retention),
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},
     }
     show_one(item, lines, as_json=as_json)

@@ -20,6 +20,7 @@ from app.labels.summaries import service as summaries
 from app.loop import service as loop
 from app.monitoring import report
 from app.monitoring import service as monitoring
+from app.privacy.retention import service as retention
 from app.projects import service as projects
 from app.readiness.service import PENDING
 from app.releases import service as releases
@@ -51,6 +52,7 @@ class View:
     approved: Mapping[int, wire.ReleaseApproval]  # by number of the release
     rollback: wire.RollbackState | None
     imports: Sequence[wire.Import]
+    retention: wire.Retention
 
 
 def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness]) -> View:
@@ -76,6 +78,7 @@ def view_of(session: Session, project: str, readiness: Remembered[wire.Readiness
         approved={release.release_number: release for release in approved.releases},
         rollback=approved.rollback,
         imports=imports.page(session, project, cursor=None, limit=IMPORTS_SHOWN).items,
+        retention=retention.get(session, project),
     )
 
 

@@ -47,7 +47,7 @@ def event(session: Session, project: str, event_id: str) -> wire.StoredEvent:
     if row is not None:
         return _stored(row)
     if taken:
-        raise NotFound(f"Event {event_id} was erased: only its id is left.", code="event_erased")
+        raise NotFound(f"Event {event_id} was erased or has expired: only its id is left.", code="event_erased")
     raise NotFound(f"Project {project} has no event {event_id}: check the id.", code="event_not_found")
 
 

@@ -125,6 +125,11 @@ def forget_edits(session: Session, project: str, positions: Collection[int]) -> 
     return store.forget_compared(session, project, positions)
 
 
+def edit_positions(session: Session, project: str, *, after: int, limit: int) -> Sequence[int]:
+    """Returns the first positions of edits with a stored comparison after this one."""
+    return store.positions(session, project, after, limit)
+
+
 def _turn(session: Session, project: str) -> AbstractContextManager[None]:
     """Returns the turn to read the log: a large log waits for it, a small one is read at once."""
     return whole_log_turns.turn(session) if is_large(session, project) else nullcontext()

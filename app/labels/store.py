@@ -1,10 +1,10 @@
 """SQL of the comparisons of edits with their originals."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from app.arrow_queries import arrow, literal
@@ -44,6 +44,12 @@ def forget_compared(session: Session, project: str, positions: Collection[int]) 
         .returning(EditComparison.position)
     )
     return len(deleted.all())
+
+
+def positions(session: Session, project: str, after: int, limit: int) -> Sequence[int]:
+    """Returns the first positions of compared edits after this one."""
+    query = select(EditComparison.position).where(EditComparison.project_id == project, EditComparison.position > after)
+    return session.scalars(query.order_by(EditComparison.position).limit(limit)).all()
 
 
 def compared(session: Session, project: str, watermark: int) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,7 @@
 """The loop: background work that is done every few seconds.
 
     runs of silent workers are requeued ─▶ waiting runs continue ─▶ comparisons request their next run
-        ─▶ due erasures, webhooks, serving targets and imports are looked at
+        ─▶ due erasures, expired months, webhooks, serving targets and imports are looked at
         ─▶ for each project: start a run if due, measure new releases, summarise new events, group new prompts, take a
         release back if its policy says so
 
@@ -32,6 +32,7 @@ from app.monitoring.approval import service as approval
 from app.monitoring.rollback import service as rollback
 from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
 from app.privacy.erasures import service as erasures
+from app.privacy.retention import service as retention
 from app.projects import service as projects
 from app.releases import service as releases
 from app.runs import service as runs
@@ -58,6 +59,7 @@ def tick() -> None:
     comparisons.look_at_all()
     with transaction() as session:
         erasures.ring_due(session)
+    _expire()
     with transaction() as session:
         webhooks.ring_due(session)
         webhooks.forget(session)
@@ -105,6 +107,17 @@ def _make_room() -> None:
             feedback.keep_months_ahead(session)
     except Exception:
         log.exception("no partition of the feedback log could be created for the months ahead, trying again")
+
+
+def _expire() -> None:
+    """Begins to delete the months that projects no longer keep. A failure does not stop the loop."""
+    try:
+        with transaction() as session:
+            retention.plan(session)
+        with transaction() as session:
+            retention.ring_due(session)
+    except Exception:
+        log.exception("no month of the feedback log could be looked at for its retention, trying again")
 
 
 def _read_new(project: str) -> None:

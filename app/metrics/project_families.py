@@ -18,6 +18,7 @@ def families(figures: ProjectFigures) -> Iterable[Metric]:
     yield from _serving(figures)
     yield _imports(figures)
     yield from _deliveries(figures)
+    yield from _kept(figures)
 
 
 def _learning(figures: ProjectFigures) -> Iterable[Metric]:
@@ -77,6 +78,33 @@ def _learning(figures: ProjectFigures) -> Iterable[Metric]:
         "Actors in quarantine whose votes wait for an operator's decision.",
         [PROJECT],
         [((project,), number) for project, number in figures.undecided.items()],
+    )
+
+
+def _kept(figures: ProjectFigures) -> Iterable[Metric]:
+    yield gauge(
+        "thumbwheel_retention_unfinished_months",
+        "Expired months of feedback whose deletion is under way or waits.",
+        [PROJECT],
+        [((project,), each.unfinished) for project, each in figures.retentions.items()],
+    )
+    yield gauge(
+        "thumbwheel_retention_oldest_unfinished_age_seconds",
+        "Time since the oldest of these was begun.",
+        [PROJECT],
+        [((project,), each.oldest_seconds) for project, each in figures.retentions.items()],
+    )
+    yield gauge(
+        "thumbwheel_retention_last_timestamp_seconds",
+        "Unix time at which the deletion of a month last ended.",
+        [PROJECT],
+        [((project,), each.last) for project, each in figures.retentions.items()],
+    )
+    yield gauge(
+        "thumbwheel_legal_holds",
+        "Legal holds in force.",
+        [PROJECT],
+        [((project,), number) for project, number in figures.holds.items()],
     )
 
 

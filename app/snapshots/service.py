@@ -205,7 +205,7 @@ def register(
 
 def _erased_meanwhile(project: str) -> ErasedMeanwhile:
     return ErasedMeanwhile(
-        f"Somebody was erased from the feedback of {project} while its snapshot was made.", code="erased_meanwhile"
+        f"Feedback of {project} was erased or expired while its snapshot was made.", code="erased_meanwhile"
     )
 
 

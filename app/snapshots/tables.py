@@ -38,13 +38,15 @@ class ReferenceLogProbs(Base):
 
 
 class SnapshotRedaction(Base):
-    """A snapshot that lost the rows of an erased actor: its files are deleted, its successor has the other rows."""
+    """A snapshot that lost the rows of an erased actor or of expired feedback. Its files are deleted, its successor has
+    the other rows.
+    """
 
     __tablename__ = "snapshot_redactions"
 
     snapshot_id: Mapped[UUID] = mapped_column(ForeignKey("snapshots.id"), primary_key=True)
     successor_id: Mapped[UUID | None] = mapped_column(ForeignKey("snapshots.id"), comment="null: no row is left")
-    erasure_id: Mapped[UUID]
+    erasure_id: Mapped[UUID | None] = mapped_column(comment="null: by the retention of the project")
     rows: Mapped[int] = mapped_column(Integer, comment="that are not in the successor")
     shards: Mapped[list[str]] = mapped_column(JSONB, comment="files that were written anew")
     redacted_at: Mapped[Time]

@@ -1,7 +1,7 @@
 """Uploaded imports and their rejected records
 
 Revision ID: 0042
-Revises: 0039
+Revises: 0041
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = '0042'
-down_revision: str | None = "0039"
+down_revision: str | None = "0041"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

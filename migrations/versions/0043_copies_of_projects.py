@@ -1,7 +1,7 @@
 """Copies of projects: erasures of the original, and its split key
 
 Revision ID: 0043
-Revises: 0039
+Revises: 0042
 """
 
 from collections.abc import Sequence

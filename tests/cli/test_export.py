@@ -148,7 +148,7 @@ def test_after_an_erasure_an_unfinished_export_is_refused(cli, filled, tmp_path,
     with transaction() as session:
         projects.count_erasure(session, "acme")
 
-    assert "Somebody was erased from acme" in cli.refused("export", tmp_path / "out")
+    assert "Feedback was erased from acme, or expired" in cli.refused("export", tmp_path / "out")
 
 
 def test_an_erased_actor_stays_away_from_the_new_project_too(cli, filled, tmp_path):

@@ -16,7 +16,7 @@ def test_the_overview_names_every_command_with_a_whole_sentence():
         "up demo train doctor migrate import export readiness ship rollback releases triggers projects keys runs "
         "checkpoints snapshot receipt actors erasures policies quarantine audit leftovers suites gates serving "
         "compare sweep comparisons time-to-learn approval webhooks gateway "
-        "vote-links operator-log imports"
+        "vote-links operator-log imports retention holds"
     )
     summaries = {line.split()[0]: line for line in done.out.split("Commands:")[1].splitlines() if line.strip()}
     assert set(summaries) == set(commands.split())

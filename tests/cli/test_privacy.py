@@ -29,6 +29,12 @@ def work(erasure_id: UUID) -> None:
         erasures.advance(erasure_id)
 
 
+def test_nobody_waits_for_an_erasure_that_a_legal_hold_covers(cli, said):
+    hold = cli("holds", "add", "--actor", "eve", "--reason", "case 4 O 12/26").document
+
+    assert f"waits. Legal hold {hold['id']} covers it" in cli.refused("actors", "erase", "eve", "--wait")
+
+
 def test_an_actor_is_erased_waited_for_shown_and_let_back(cli, client, said):
     begun = cli("actors", "erase", "eve")
     assert begun.document["state"] == "pending"

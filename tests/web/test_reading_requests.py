@@ -94,6 +94,8 @@ def ids_of_everything(api: TestClient, folder: Path) -> dict[str, str]:
         "name": "refusal",
         "erasure_id": str(uuid4()),
         "import_id": api.post("/v1/imports", params={"project": DESK}, content=b"{}").json()["id"],
+        "hold_id": str(uuid4()),
+        "record_id": str(uuid4()),
         "comparison_id": str(uuid4()),
         "endpoint_id": endpoint_id,
         "token": "none",
@@ -116,6 +118,8 @@ NOT_FOUND = {
     "/v1/comparisons/{comparison_id}",
     "/v1/erasures/{erasure_id}",
     "/v1/erasures/{erasure_id}/events",
+    "/v1/holds/{hold_id}",
+    "/v1/projects/{project}/retention/months/{record_id}",
     "/v1/gateway",  # the gateway is off
     "/v1/models",
     "/vote/{token}",

@@ -55,9 +55,9 @@ def forget(session: Session) -> None:
     session.info.pop(ENTRY, None)
 
 
-def record(session: Session, operation: str, **about: Any) -> None:
-    """Writes an entry for a command on the server, which needs no key."""
-    store.insert_action(session, asdict(LogEntry(operation, SERVER, about=about)))
+def record(session: Session, operation: str, *, by: str = SERVER, project: str | None = None, **about: Any) -> None:
+    """Writes an entry for a command on the server, which needs no key, or for work that a rule of a project does."""
+    store.insert_action(session, asdict(LogEntry(operation, by, project=project, about=about)))
 
 
 def page(

@@ -28,6 +28,7 @@ class CopiedIn(BaseModel):
     replayed: int = 0
     erased: int = 0
     erasures: int = 0
+    expired: int = 0
     settings: list[str] = []
 
 
@@ -65,6 +66,7 @@ def copy_in(
             outcome.stored += receipt.stored
             outcome.replayed += receipt.replayed
             outcome.erased += receipt.erased
+            outcome.expired += receipt.expired
         advance(len(batch))
     if client is not None and with_settings:
         exported = ExportedSettings.model_validate_json((folder / PROJECT).read_bytes())

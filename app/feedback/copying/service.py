@@ -18,6 +18,7 @@ from app.feedback import service as feedback
 from app.feedback import signals
 from app.feedback.copying import store
 from app.feedback.copying.store import LogPlace
+from app.feedback.expiry.service import keeps_from
 from app.feedback.ingest.entries import completion_entry, event_entry
 from app.projects import service as projects
 from app.web import json_limits
@@ -65,15 +66,16 @@ def copied_rows(lines: Sequence[bytes]) -> list[Copied]:
 
 def copy_in(session: Session, project: str, rows: Sequence[Copied]) -> wire.CopyReceipt:
     """Stores rows of another log behind the rows of this one, with their positions and times of receipt: all of them,
-    or none. Rows that are there already, and events of erased actors, are counted.
+    or none. Rows that are there already, events of erased actors, and events of months that the project no longer keeps
+    are counted.
 
     Raises `Conflict` if a row is not there and would not be behind all others, or if its id is taken.
     """
-    projects.require_open(session, project)
-    _make_months(session, rows)
+    months = projects.require_open(session, project).retention.months
+    events, expired = _kept([row for row in rows if isinstance(row, wire.CopiedEvent)], months)
+    _make_months(session, events)
     store.lock(session, project)
-    newest = feedback.watermark(session, project)
-    events = [row for row in rows if isinstance(row, wire.CopiedEvent)]
+    newest = feedback.watermark(session, project) or store.last_taken(session, project)
     completions = [row for row in rows if isinstance(row, wire.CopiedCompletion)]
     erased = store.erased(session, project, sorted({event.actor for event in events}))
     allowed = [event for event in events if event.actor not in erased]
@@ -91,7 +93,11 @@ def copy_in(session: Session, project: str, rows: Sequence[Copied]) -> wire.Copy
         store.continue_after(session, project, newest)
     refused = len(events) - len(allowed)
     return wire.CopyReceipt(
-        stored=len(positions), replayed=len(rows) - refused - len(positions), erased=refused, watermark=newest
+        stored=len(positions),
+        replayed=len(rows) - refused - expired - len(positions),
+        erased=refused,
+        expired=expired,
+        watermark=newest,
     )
 
 
@@ -152,10 +158,19 @@ def _place(row: Copied) -> LogPlace:
     return LogPlace(row.position, row.received_at)
 
 
-def _make_months(session: Session, rows: Sequence[Copied]) -> None:
+def _kept(events: Sequence[wire.CopiedEvent], months: int | None) -> tuple[list[wire.CopiedEvent], int]:
+    """Returns the events that the project's retention keeps, and the number of the others."""
+    if months is None:
+        return list(events), 0
+    since = keeps_from(months)
+    kept = [event for event in events if event.received_at >= since]
+    return kept, len(events) - len(kept)
+
+
+def _make_months(session: Session, events: Sequence[wire.CopiedEvent]) -> None:
     """Creates the partitions for the months in which the events were received, unless the default one has
     events of such a month."""
-    received = (row.received_at for row in rows if isinstance(row, wire.CopiedEvent))
+    received = (event.received_at for event in events)
     for start, after in sorted(set(map(feedback.month_of, received))):
         if not store.has_rows_without_month(session, start, after):
             feedback.make_month(session, start, after)

@@ -97,6 +97,12 @@ def places(session: Session, project: str, table: wire.LogKind, ids: Collection[
     return {own_id: LogPlace(position, received_at) for own_id, position, received_at in rows}
 
 
+def last_taken(session: Session, project: str) -> int:
+    """Returns the last position that an event ever had, 0 without one. Reads all ids of the project."""
+    query = text("SELECT coalesce(max(position), 0) FROM event_ids WHERE project_id = :project")
+    return int(session.execute(query, {"project": project}).scalar_one())
+
+
 def erased(session: Session, project: str, actors: Sequence[str]) -> set[str]:
     """Returns those of these actors who were erased."""
     numbers = session.execute(

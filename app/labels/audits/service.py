@@ -83,6 +83,11 @@ def suspect(session: Session, project: str, checkpoint_id: UUID, rows: Sequence[
     store.put_suspicions(session, project, checkpoint_id, rows)
 
 
+def completions(session: Session, project: str, *, after: str, limit: int) -> Sequence[str]:
+    """Returns the first completions after this id, in order, that samples or suspicions have."""
+    return store.completions(session, project, after, limit)
+
+
 def erase(session: Session, project: str, completion_ids: Collection[str]) -> tuple[int, int]:
     """Erases the copies of these completions in samples, and the suspicions about their labels. Returns both counts.
 

@@ -134,6 +134,23 @@ def put_suspicions(
     )
 
 
+#: Ids of completions that samples and suspicions have, in order; that of an edited text begins with its completion's.
+_COMPLETIONS = text("""
+    SELECT DISTINCT regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') COLLATE "C" AS id FROM (
+        SELECT completion_id FROM label_audit_items JOIN label_audits ON label_audits.id = audit_id
+        WHERE project_id = :project AND completion_id <> ''
+        UNION ALL
+        SELECT completion_id FROM label_suspicions WHERE project_id = :project
+    ) AS shown
+    WHERE regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') COLLATE "C" > :after ORDER BY id LIMIT :limit
+""")
+
+
+def completions(session: Session, project: str, after: str, limit: int) -> Sequence[str]:
+    """Returns the first completions after this id that samples or suspicions have."""
+    return session.scalars(_COMPLETIONS, {"project": project, "after": after, "limit": limit}).all()
+
+
 #: The id of an edited text consists of the completion's id and a suffix.
 _OF_COMPLETIONS = "regexp_replace(completion_id, '#edit:[0-9a-f]{16}$', '') = ANY(:ids)"
 

@@ -146,11 +146,11 @@ def _publish_found(session: Session, project: str, fresh: "_Fresh") -> None:
         webhooks.publish(session, project, "quarantine.found", data)
 
 
-def forget(session: Session, project: str, actor: str) -> None:
-    """Deletes the stored figures, as they may contain the id of an erased actor, or of completions the actor judged.
-    Other actors who were found stay known as such, so that they are not published again.
+def forget(session: Session, project: str, erased: str | None = None) -> None:
+    """Deletes the stored figures, as they may contain the ids of actors and completions of deleted events. Actors who
+    were found stay known as such, so that they are not published again, except the erased one.
     """
-    store.forget_actor(session, project, actor)
+    store.forget_events(session, project, erased)
 
 
 @dataclass(frozen=True)

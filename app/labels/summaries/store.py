@@ -49,12 +49,15 @@ def forget(session: Session, project: str) -> None:
         session.execute(delete(table).where(table.project_id == project))
 
 
-def forget_actor(session: Session, project: str, actor: str) -> None:
-    """Deletes the project's summary, except that other actors were found: their findings may name this one."""
+def forget_events(session: Session, project: str, erased: str | None) -> None:
+    """Deletes the project's summary, except that actors other than the erased one were found: not for what, as their
+    findings may name this one and what it judged.
+    """
     for table in (LogSummary, CheckpointApproval):
         session.execute(delete(table).where(table.project_id == project))
     of_project = ActorFindings.project_id == project
-    session.execute(delete(ActorFindings).where(of_project, ActorFindings.actor == actor))
+    if erased is not None:
+        session.execute(delete(ActorFindings).where(of_project, ActorFindings.actor == erased))
     session.execute(update(ActorFindings).where(of_project).values(findings=[]))
 
 

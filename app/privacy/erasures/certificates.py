@@ -40,6 +40,7 @@ def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) 
         started_at=row.started_at,
         finished_at=row.finished_at,
         trouble=row.trouble,
+        held=row.certificate.get("held", []),
         remedy=REMEDY if row.state == "failed" else None,
         vacuumed_at=_last([table.vacuumed_at for table in tables]),
         tombstone=feedback.is_kept_away(session, row.project_id, row.actor_sha256),

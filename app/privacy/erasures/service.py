@@ -6,8 +6,8 @@
 Each step works in transactions of bounded size, and each transaction sends the message for the next one. The
 transaction of a worker that dies is rolled back; the tick sends the message again for erasures without a worker.
 
-An error that passes by itself (a server does not answer) is waited for. Any other error makes the erasure fail, with
-its cause, after a few attempts.
+A legal hold makes it wait: see `held`. An error that passes by itself (a server does not answer) is waited for. Any
+other error makes the erasure fail, with its cause, after a few attempts.
 """
 
 import logging
@@ -33,8 +33,10 @@ from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
 from app.privacy.erasures.certificates import certify, count, erasure_of
 from app.privacy.erasures.failures import keep_failure
+from app.privacy.erasures.held import waits
 from app.privacy.erasures.published import publish
 from app.privacy.erasures.tables import Erasure
+from app.privacy.holds import service as holds
 from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
 from app.snapshots.redactions import service as redactions
@@ -140,6 +142,8 @@ def advance(erasure_id: UUID) -> None:
             row = store.locked(session, erasure_id)
             if row is None or row.state == "failed":
                 return
+            if row.state != "done" and waits(session, row, lambda held: store.has_any(session, row.id, held)):
+                return
             if row.state != "done":
                 row.state, row.started_at = "running", row.started_at or now()
                 session.flush()  # Postgres requires this state before decisions can be deleted
@@ -198,11 +202,12 @@ def _erase_labels(session: Session, row: Erasure) -> None:
     decisions = quarantine.erase(session, row.project_id, row.actor)
     summaries.forget(session, row.project_id, row.actor)
     values = approval.forget(session, row.project_id)
+    ended_holds = holds.forget_actor(session, row.project_id, row.actor)
     dry_runs = imports.forget_texts(session, row.project_id)
     touched = {
         "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
         "quarantine_decisions": decisions, "release_labels": values, "exposures": values,
-        "imports": dry_runs,
+        "imports": dry_runs, "legal_holds": ended_holds,
     }  # fmt: skip
     vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
     count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)
@@ -261,7 +266,8 @@ def _begin(session: Session, project: str, actor: str, actor_sha256: bytes, by: 
         },
     )
     publish(session, row, "erasure.requested")
-    _ring(session, row)
+    if not waits(session, row, lambda _: False):
+        _ring(session, row)
     return row
 
 

@@ -107,6 +107,14 @@ def completions_of(session: Session, erasure_id: UUID, after: str = "", limit: i
     return session.scalars(query.order_by(ErasedCompletion.completion_id).limit(limit)).all()
 
 
+def has_any(session: Session, erasure_id: UUID, completion_ids: Collection[str]) -> bool:
+    """Returns whether the erasure has listed one of these completions."""
+    query = select(ErasedCompletion.completion_id).where(
+        ErasedCompletion.erasure_id == erasure_id, is_any_of(ErasedCompletion.completion_id, completion_ids)
+    )
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def forget_completions(session: Session, erasure_id: UUID, limit: int) -> int:
     """Deletes up to `limit` ids of completions, and returns their number."""
     forgotten = session.connection().execute(_FORGET_COMPLETIONS, {"erasure": erasure_id, "limit": limit})

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from app import artifacts
 from app.database import now, transaction
-from app.errors import Invalid
+from app.errors import Conflict, Invalid
 from app.feedback.import_jobs import service as imports
+from app.privacy.holds import service as holds
 from app.privacy.leftovers import store
 from app.snapshots.files.parquet import CARD, MANIFEST, ORIGIN
 
@@ -53,7 +54,19 @@ def leftovers(days: float) -> list[Leftover]:
 
 
 def remove(files: list[Leftover]) -> None:
-    """Deletes these files, except those that were stored again. A missing file is no error. Raises `Unavailable`."""
+    """Deletes these files, except those that were stored again. A missing file is no error.
+
+    Raises `Unavailable`, and `Conflict` while a legal hold of any project is in force: nothing tells whose text a file
+    has.
+    """
+    with transaction() as session:
+        held = holds.of_all_projects(session)
+    if files and held:
+        raise Conflict(
+            f"Legal holds are in force ({', '.join(sorted(held))}), and these files may have what they cover: delete "
+            "them once the holds are released (`thumbwheel holds list`).",
+            code="legal_hold",
+        )
     for file in files:
         if file.sha256 is not None:
             artifacts.delete(file.sha256, untouched_since=file.touched)

@@ -81,11 +81,11 @@ def _begin(
 
 
 def _require_whole(session: Session, project: str, run_id: UUID, snapshot_id: UUID, done: str) -> None:
-    """Raises `Conflict` if rows of the snapshot were erased."""
+    """Raises `Conflict` if rows of the snapshot were deleted by an erasure or by retention."""
     snapshot = reading.get(session, project, snapshot_id)
     if snapshot.redacted_at is not None:
         raise Conflict(
-            f"Run {run_id} cannot be {done}: somebody was erased from its snapshot {snapshot_id} at "
+            f"Run {run_id} cannot be {done}: rows of its snapshot {snapshot_id} were deleted at "
             f"{snapshot.redacted_at:%Y-%m-%d %H:%M} UTC. Start a new run, which learns from what is left.",
             code="snapshot_redacted",
             details={"snapshot_id": str(snapshot_id)},

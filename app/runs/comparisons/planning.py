@@ -166,7 +166,7 @@ def _rows_of_snapshot(
     snapshot = reading.get(session, configuration.project, snapshot_id)
     if snapshot.redacted_at is not None:
         raise Conflict(
-            f"Somebody was erased from snapshot {snapshot_id}: leave snapshot_id out, or name another one.",
+            f"Rows of snapshot {snapshot_id} were deleted: leave snapshot_id out, or name another one.",
             code="snapshot_redacted",
             details={"snapshot_id": str(snapshot_id)},
         )

@@ -114,6 +114,11 @@ def cancel(session: Session, project: str, job_id: UUID, by: str) -> wire.Compar
     return get(session, project, job_id)
 
 
+def snapshots_in_use(session: Session, project: str) -> set[UUID]:
+    """Returns the snapshots of the project's jobs that have not ended."""
+    return store.snapshots_of_running(session, project)
+
+
 def look_at_all() -> None:
     """Looks at every job that has not ended, each in a transaction of its own. A failure does not stop the others."""
     with transaction() as session:
@@ -171,7 +176,7 @@ def _advance(session: Session, row: ComparisonJob) -> _Ending | None:
     if len(children) < len(row.trials):
         if _is_redacted(session, row):
             return ending(
-                "failed", f"somebody was erased from its snapshot {row.snapshot_id}: request it again, on what is left"
+                "failed", f"rows of its snapshot {row.snapshot_id} were deleted: request it again, on what is left"
             )
         _start(session, row, len(children), children)
         return None

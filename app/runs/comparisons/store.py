@@ -39,6 +39,14 @@ def running(session: Session) -> Sequence[UUID]:
     return session.scalars(statement.order_by(ComparisonJob.id)).all()
 
 
+def snapshots_of_running(session: Session, project: str) -> set[UUID]:
+    """Returns the snapshots of the project's jobs that have not ended."""
+    statement = select(ComparisonJob.snapshot_id).where(
+        ComparisonJob.project_id == project, ComparisonJob.state == "running", ComparisonJob.snapshot_id.is_not(None)
+    )
+    return {snapshot_id for snapshot_id in session.scalars(statement) if snapshot_id is not None}
+
+
 def count_running(session: Session, project: str) -> int:
     statement = select(func.count()).where(ComparisonJob.project_id == project, ComparisonJob.state == "running")
     return session.scalars(statement).one()

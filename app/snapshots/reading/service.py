@@ -48,7 +48,7 @@ def open_file(session: Session, project: str, snapshot_id: UUID, path: str) -> O
         successor = redaction.successor_id
         rest = f"pull {successor}, which has its other rows" if successor else "no row of it is left"
         raise Gone(
-            f"The rows of snapshot {snapshot_id} were deleted when somebody was erased: {rest}.",
+            f"The rows of snapshot {snapshot_id} were deleted by an erasure or the project's retention: {rest}.",
             code="snapshot_redacted",
             details={"successor_id": None if successor is None else str(successor)},
         )

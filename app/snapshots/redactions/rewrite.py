@@ -66,6 +66,13 @@ def members_of(file: IO[bytes] | Path, completion_ids: Collection[str]) -> Itera
                     yield Member(match["row"], match["shard"], match["number"])
 
 
+def completions_in(file: IO[bytes]) -> Iterator[str]:
+    """Yields the completions that a file of members names."""
+    with pq.ParquetFile(file) as members:
+        for batch in members.iter_batches(columns=["completion_id"]):
+            yield from batch.column(0).to_pylist()
+
+
 def row_at(file: IO[bytes], number: int) -> dict[str, Any]:
     """Returns the label, weight and reason of the shard's row with this number."""
     with pq.ParquetFile(file) as shard:

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from app.snapshots.files.prompt_key import prompt_key
 from app.snapshots.files.write import write_about
 from app.snapshots.prompts.split import Split
 from app.snapshots.redactions import store
-from app.snapshots.redactions.rewrite import Member, ids_among, members_of, prompts_of, row_at, without
+from app.snapshots.redactions.rewrite import Member, completions_in, ids_among, members_of, prompts_of, row_at, without
 from app.snapshots.tables import Snapshot, SnapshotRedaction
 
 #: The files that a redacted snapshot keeps: they have figures and hashes, and no text of users.
@@ -77,8 +78,37 @@ def next_affected(
     return None, following[-1].id if len(following) == limit else None
 
 
-def redact(session: Session, snapshot_id: UUID, completion_ids: Collection[str], *, erasure_id: UUID) -> Redacted:
+def live(session: Session, project: str) -> list[tuple[UUID, datetime]]:
+    """Returns id and time of the snapshots that were not redacted, oldest first."""
+    return [(snapshot.id, snapshot.created_at) for snapshot in store.live(session, project)]
+
+
+def next_live(session: Session, project: str, after: UUID | None) -> tuple[UUID, datetime] | None:
+    """Returns id and time of the next snapshot that was not redacted, None after the last one."""
+    following = store.live_after(session, project, after, 1)
+    return (following[0].id, following[0].created_at) if following else None
+
+
+def keep_from_runs(session: Session, snapshot_id: UUID) -> None:
+    """Makes runs that would begin on this snapshot wait until the transaction ends."""
+    store.lock(session, snapshot_id)
+
+
+def completions_of(session: Session, snapshot_id: UUID) -> set[str]:
+    """Returns the completions behind the rows of a snapshot. Raises `NotFound`, `Unavailable`."""
+    snapshot = snapshots.require(session, snapshot_id)
+    if MEMBERS not in snapshot.files:
+        return set()  # an imported snapshot may have no members
+    with artifacts.open_stream(snapshot.files[MEMBERS]) as file:
+        return set(completions_in(file))
+
+
+def redact(
+    session: Session, snapshot_id: UUID, completion_ids: Collection[str], *, erasure_id: UUID | None
+) -> Redacted:
     """Registers the successor of a snapshot, without the rows of these completions, and marks the snapshot as redacted.
+
+    erasure_id  None: the retention of the project requires it
 
     `purge` deletes its files after the commit. A second call changes nothing. Raises `NotFound`.
     """
@@ -111,7 +141,7 @@ def purge(session: Session, project: str) -> int:
 
 
 def _redact(
-    session: Session, snapshot: Snapshot, completion_ids: Collection[str], erasure_id: UUID, folder: Path
+    session: Session, snapshot: Snapshot, completion_ids: Collection[str], erasure_id: UUID | None, folder: Path
 ) -> SnapshotRedaction:
     snapshots.stage(session, snapshot.id, folder / "whole")
     rest = folder / "rest"

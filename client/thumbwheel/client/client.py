@@ -24,6 +24,7 @@ from thumbwheel.client.completions import Completions
 from thumbwheel.client.erasures import Erasures
 from thumbwheel.client.events import Events
 from thumbwheel.client.gates import Gates
+from thumbwheel.client.holds import Holds
 from thumbwheel.client.http import Http
 from thumbwheel.client.imports import Imports
 from thumbwheel.client.keys import Keys
@@ -91,6 +92,7 @@ class Client:
         self.audits = Audits(http)
         self.quarantine = Quarantine(http)
         self.erasures = Erasures(http)
+        self.holds = Holds(http)
         self.runs = Runs(http)
         self.comparisons = Comparisons(http)
         self.checkpoints = Checkpoints(http)

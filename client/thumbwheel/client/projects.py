@@ -39,6 +39,20 @@ class Projects:
         """Returns whether a run could start now, and what is missing."""
         return self._http.get(wire.Readiness, f"{self._path(project)}/readiness", scoped=False)
 
+    def retention(self, project: str | None = None) -> wire.Retention:
+        """Returns how long feedback is kept, and what was deleted so far. `change` sets the rule."""
+        return self._http.get(wire.Retention, f"{self._path(project)}/retention", scoped=False)
+
+    def retention_preview(self, rules: wire.RetentionRules, project: str | None = None) -> wire.RetentionPreview:
+        """Returns what a rule would delete now."""
+        parameters = {"months": str(rules.months), "snapshots": rules.snapshots} if rules.months else {}
+        path = f"{self._path(project)}/retention/preview"
+        return self._http.get(wire.RetentionPreview, path, parameters, scoped=False)
+
+    def expired_months(self, project: str | None = None) -> Iterator[wire.ExpiredMonth]:
+        """Yields the records of deleted months, newest first."""
+        return self._http.pages(wire.ExpiredMonth, f"{self._path(project)}/retention/months", scoped=False)
+
     def _path(self, project: str | None) -> str:
         chosen = project or self._http.project_id
         if chosen is None:

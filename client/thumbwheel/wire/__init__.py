@@ -63,6 +63,7 @@ from thumbwheel.wire.gates import (
     StoredGates,
     SuiteRule,
 )
+from thumbwheel.wire.holds import ErasureHold, HoldKind, HoldRelease, LegalHold, NewHold
 from thumbwheel.wire.imports import (
     ENDED_IMPORTS,
     Import,
@@ -120,7 +121,6 @@ from thumbwheel.wire.projects import (
     ProjectChange,
     ProjectConfiguration,
     RecipeChoice,
-    Slug,
     SnapshotRules,
     StoredConfiguration,
     StoredRecipeChoice,
@@ -154,6 +154,14 @@ from thumbwheel.wire.release_approval import (
     WeightedApproval,
 )
 from thumbwheel.wire.releases import Assignment, CurrentRelease, NewBaseModel, NewRelease, Release
+from thumbwheel.wire.retention import (
+    ExpiredMonth,
+    PreviewedMonth,
+    Retention,
+    RetentionPreview,
+    RetentionRules,
+    SnapshotRetention,
+)
 from thumbwheel.wire.run_events import (
     AnyRunEvent,
     RunEndEvent,
@@ -197,7 +205,7 @@ from thumbwheel.wire.serving import (
 from thumbwheel.wire.signals import Comment, Edit, Flag, Implicit, Outcome, Preference, Rating, Retract, Signal, Thumbs
 from thumbwheel.wire.snapshots import RowCounts, Snapshot, SnapshotDetail, SnapshotPolicy
 from thumbwheel.wire.suites import AnyAssertion, Assertion, AssertionSet, Suite, SuitePrompt, SuiteTest
-from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name
+from thumbwheel.wire.values import MAX_TEXT, CompletionText, Metadata, Name, Slug
 from thumbwheel.wire.vote_links import NewVoteLink, RevokedVoteLink, VoteLink, VoteLinkRotation, VoteLinkSecret
 from thumbwheel.wire.webhook_data import (
     ApprovalWebhookData,
@@ -286,10 +294,12 @@ __all__ = [
     "ErasedTable",
     "Erasure",
     "ErasureCopyReceipt",
+    "ErasureHold",
     "ErasureWebhookData",
     "Evaluation",
     "Event",
     "EventReceipt",
+    "ExpiredMonth",
     "FeedbackAges",
     "FeedbackLimits",
     "FigureBounds",
@@ -306,6 +316,8 @@ __all__ = [
     "GatesAdoption",
     "GatesOfCheckpoint",
     "GivenVerdict",
+    "HoldKind",
+    "HoldRelease",
     "HoldoutForecast",
     "Implicit",
     "Import",
@@ -325,6 +337,7 @@ __all__ = [
     "LabelShare",
     "LabelTerm",
     "LearnedRelease",
+    "LegalHold",
     "LivePeriod",
     "LogEnd",
     "LogKind",
@@ -344,6 +357,7 @@ __all__ = [
     "NewComparison",
     "NewGates",
     "NewGatesAdoption",
+    "NewHold",
     "NewJob",
     "NewKey",
     "NewLabelPolicy",
@@ -366,6 +380,7 @@ __all__ = [
     "Preference",
     "PresetName",
     "Preview",
+    "PreviewedMonth",
     "ProbeResult",
     "Project",
     "ProjectChange",
@@ -396,6 +411,9 @@ __all__ = [
     "ReleaseComparison",
     "ReleaseWebhookData",
     "ReplayReceipt",
+    "Retention",
+    "RetentionPreview",
+    "RetentionRules",
     "Retract",
     "RevokedVoteLink",
     "RollbackDecision",
@@ -431,6 +449,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDetail",
     "SnapshotPolicy",
+    "SnapshotRetention",
     "SnapshotRules",
     "StoredCompletion",
     "StoredConfiguration",

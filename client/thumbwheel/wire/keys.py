@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
 
-from thumbwheel.wire.projects import FeedbackLimits, PerMinute, Slug
-from thumbwheel.wire.values import Body, Name
+from thumbwheel.wire.projects import FeedbackLimits, PerMinute
+from thumbwheel.wire.values import Body, Name, Slug
 from thumbwheel.wire.webhook_endpoints import OverlapHours
 
 Scope = Literal["feedback:write", "feedback:read", "runs:read", "runs:write", "releases:write", "gateway:use", "admin"]

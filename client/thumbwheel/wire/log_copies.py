@@ -1,8 +1,9 @@
 """Copies of a project's log: its rows as an export has them, and the outcome of storing them in another project."""
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from thumbwheel.wire.feedback import Completion, Event
 from thumbwheel.wire.values import Name, PastTime
@@ -15,6 +16,17 @@ LogKind = Literal["events", "completions"]
 MOST_POSITION = 2**53 - 1
 
 POSITION = Field(ge=1, le=MOST_POSITION, description="place in the project's log")
+#: No log is older. The log has a partition for each month: without a bound, a copy could make hundreds of them.
+EARLIEST_RECEIPT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def received_by_a_log(moment: datetime) -> datetime:
+    if moment < EARLIEST_RECEIPT:
+        raise ValueError("lies before 2020, and no log is older: send the rows as new events with `thumbwheel import`")
+    return moment
+
+
+ReceiptTime = Annotated[PastTime, AfterValidator(received_by_a_log)]
 RECEIVED_AT = Field(description="the time at which the log that it comes from received it")
 
 
@@ -30,7 +42,7 @@ class CopiedEvent(Event):
 
     event_id: Name
     position: int = POSITION
-    received_at: PastTime = RECEIVED_AT
+    received_at: ReceiptTime = RECEIVED_AT
 
 
 class CopiedCompletion(Completion):
@@ -38,7 +50,7 @@ class CopiedCompletion(Completion):
 
     completion_id: Name
     position: int = POSITION
-    received_at: PastTime = RECEIVED_AT
+    received_at: ReceiptTime = RECEIVED_AT
 
 
 class CopyReceipt(BaseModel):
@@ -47,4 +59,7 @@ class CopyReceipt(BaseModel):
     stored: int
     replayed: int = Field(description="rows that the log had already, at the same positions")
     erased: int = Field(description="events that stay away, as their actors were erased from the project")
+    expired: int = Field(
+        0, description="events that stay away, as they were received before the months that the project keeps"
+    )
     watermark: int = Field(description="position of the newest event or registered completion")

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from thumbwheel.wire.holds import ErasureHold
 from thumbwheel.wire.previews import ResolvedLabel
-from thumbwheel.wire.projects import Slug
 from thumbwheel.wire.runs import RunState
-from thumbwheel.wire.values import Body, PastTime
+from thumbwheel.wire.values import Body, PastTime, Slug
 
 ErasureState = Literal["pending", "running", "done", "failed"]
 
@@ -74,6 +74,7 @@ class Certificate(BaseModel):
         description="trained on rows that are erased now, as of today: weights are not changed"
     )
     runs: list[TouchedRun] = Field(description="that go on with such rows: their checkpoints will be listed, too")
+    held: list[ErasureHold] = Field([], description="legal holds that it waited for")
     tables: list[ErasedTable] = Field([], description="of Postgres, to be vacuumed after the erasure; empty: unknown")
 
 
@@ -92,6 +93,7 @@ class Erasure(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     trouble: str | None = Field(description="what it waits for, or why it failed; while it runs, it is tried again")
+    held: list[ErasureHold] = Field([], description="legal holds that it waits, or waited, for")
     remedy: str | None = Field(None, description="what an operator has to do, where it failed")
     vacuumed_at: datetime | None = Field(
         None, description="since when no table that it touched has to be vacuumed; null: not yet, or unknown"

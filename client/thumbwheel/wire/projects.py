@@ -8,9 +8,8 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
 from thumbwheel.wire.release_approval import RollbackRules
-from thumbwheel.wire.values import Body, Name
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
+from thumbwheel.wire.retention import RetentionRules
+from thumbwheel.wire.values import Body, Name, Slug
 
 
 class RecipeChoice(Body):
@@ -120,6 +119,7 @@ class ProjectConfiguration(Body):
     snapshot: SnapshotRules = SnapshotRules()
     monitoring: MonitoringRules = MonitoringRules()
     limits: FeedbackLimits = FeedbackLimits()
+    retention: RetentionRules = RetentionRules()
 
 
 class StoredConfiguration(ProjectConfiguration):
@@ -163,6 +163,9 @@ class ProjectChange(Body):
         None,
         description="the split key of another project, whose prompts are then held out here, too; only before the "
         "first snapshot",
+    )
+    retention: RetentionRules | None = Field(
+        None, description="deletes from the next round of the loop on: ask for the preview first"
     )
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"

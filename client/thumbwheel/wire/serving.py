@@ -7,9 +7,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field
 
-from thumbwheel.wire.projects import Slug
 from thumbwheel.wire.releases import Release
-from thumbwheel.wire.values import Body, Name
+from thumbwheel.wire.values import Body, Name, Slug
 
 TargetKind = Literal["vllm", "sglang", "transformers", "folder", "webhook"]
 TargetState = Literal["new", "loading", "serving", "failed", "away", "disabled"]

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 MAX_TEXT = 200_000
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
+
 #: How far a clock of the caller may run ahead of ours, in seconds.
 CLOCK_SKEW_SECONDS = 300
 #: No feedback on language models is older; a time before it is a clock that was never set, or a wrong unit.

@@ -59,8 +59,8 @@ def test_rows_go_in_plain_or_compressed_and_faults_name_line_and_field(api):
     last = api.post("/v1/log", params=where, content=row(2**63 - 2), headers=LINES)
     behind = api.post("/v1/log", params=where, content=row(4), headers=LINES)
 
-    assert plain.json() == {"stored": 3, "replayed": 0, "erased": 0, "watermark": 5}
-    assert zipped.json() == {"stored": 0, "replayed": 3, "erased": 0, "watermark": 5}
+    assert plain.json() == {"stored": 3, "replayed": 0, "erased": 0, "expired": 0, "watermark": 5}
+    assert zipped.json() == {"stored": 0, "replayed": 3, "erased": 0, "expired": 0, "watermark": 5}
     assert (faulty.status_code, faulty.json()["errors"][0]["pointer"]) == (422, "/1/actor")
     assert (last.status_code, last.json()["errors"][0]["pointer"]) == (422, "/0/position")
     assert (behind.status_code, behind.json()["code"]) == (409, "log_has_other_rows")

@@ -307,7 +307,7 @@ def test_an_erasure_in_the_snapshot_ends_the_job_before_its_next_run(tmp_path):
     job = look(job)
 
     assert job.state == "failed"
-    assert f"somebody was erased from its snapshot {snapshot_id}" in (job.reason or "")
+    assert f"rows of its snapshot {snapshot_id} were deleted" in (job.reason or "")
     assert len(children(job)) == 1
 
 
