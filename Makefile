@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate async-client openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -94,6 +94,7 @@ check: venv ## style, types, import contracts, migrations, docstrings, compose f
 	@.venv/bin/lint-imports
 	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py --check
+	@$(PYTHON_VENV) tools/async_client.py --check
 	@$(PYTHON_VENV) tools/docstrings.py
 	@$(MAKE) --no-print-directory docker-config
 
@@ -102,6 +103,9 @@ up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in A
 
 migrate: venv ## migrate the database of THUMBWHEEL_DATABASE_URL to the newest tables
 	@$(PYTHON_VENV) -m app.cli.main migrate
+
+async-client: venv ## write client/thumbwheel/async_client, the client for asyncio, from client/thumbwheel/client
+	@$(PYTHON_VENV) tools/async_client.py
 
 openapi: venv ## write docs/openapi.json, the contract of the API, from the code
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py

@@ -55,7 +55,7 @@ class Client:
                            project, none needs to be named
     timeout                seconds of silence after which an attempt fails
     tries, retry_seconds   attempts of one call, and seconds after which no further attempt begins; see
-                           `thumbwheel.client.retries` for what is repeated
+                           `thumbwheel.client.retry_rules` for what is repeated
     sleep                  waits between two attempts
 
     Methods raise `ApiError` and `Unreachable`. Sending an event is safe to repeat: it carries an id made here.

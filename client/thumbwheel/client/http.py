@@ -7,7 +7,8 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel
 
-from thumbwheel.client.retries import Retries, if_never_sent, if_safe, if_safe_once
+from thumbwheel.client.retries import Retries
+from thumbwheel.client.retry_rules import if_never_sent, if_safe, if_safe_once
 from thumbwheel.errors import successful
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -95,8 +96,11 @@ class Http:
         request = self.request(
             method, path, parameters=parameters, scoped=scoped, json=json, content=lines, headers=headers
         )
-        rule = if_safe_once if once else if_safe if safe else if_never_sent
-        return self.retries.call(self.url, lambda: successful(self._connections.send(request)), rule)
+
+        def attempt() -> httpx.Response:
+            return successful(self._connections.send(request))
+
+        return self.retries.call(self.url, attempt, if_safe_once if once else if_safe if safe else if_never_sent)
 
     def request(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, scoped: bool = True, **how: Any
