@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate async-client openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-client bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate async-client openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -53,6 +53,9 @@ bench-lookups: venv ## the time of lookups in a log of a million events; QUICK=1
 
 bench-gateway: venv ## what the gateway adds to 50 streams, against the same calls without it, in two minutes; QUICK=1 takes one round
 	@$(PYTHON_VENV) -m benchmarks.gateway $(if $(QUICK),--quick) $(ARGS)
+
+bench-client: venv ## what feedback costs a product's request, in threads and asyncio, in three minutes; QUICK=1 takes one
+	@$(PYTHON_VENV) -m benchmarks.client $(if $(QUICK),--quick) $(ARGS)
 
 bench-export: venv ## the time and memory of an export of a million events, and of its import; QUICK=1 takes fewer events
 	@$(PYTHON_VENV) -m benchmarks.export $(if $(QUICK),--quick) $(ARGS)

@@ -9,7 +9,6 @@ async with AsyncClient("http://127.0.0.1:8000", api_key="tw_…", project="suppo
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Literal, Self
@@ -40,8 +39,8 @@ from thumbwheel.async_client.snapshots import AsyncSnapshots
 from thumbwheel.async_client.suites import AsyncSuites
 from thumbwheel.async_client.vote_links import AsyncVoteLinks
 from thumbwheel.async_client.webhooks import AsyncWebhooks
+from thumbwheel.connection_settings import ConnectionSettings
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 TRIES = 5
 RETRY_SECONDS = 120.0
@@ -73,12 +72,10 @@ class AsyncClient:
         retry_seconds: float = RETRY_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.url = (url or os.environ.get("THUMBWHEEL_URL") or DEFAULT_URL).rstrip("/")
-        self.project_id = project or os.environ.get("THUMBWHEEL_PROJECT") or None
-        key = api_key or os.environ.get("THUMBWHEEL_API_KEY")
-        http = AsyncHttp(
-            self.url, key, self.project_id, timeout=timeout, retries=AsyncRetries(tries, retry_seconds, sleep)
-        )
+        settings = ConnectionSettings.of(url, api_key, project)
+        self.url = settings.url
+        self.project_id = settings.project
+        http = AsyncHttp(settings, timeout=timeout, retries=AsyncRetries(tries, retry_seconds, sleep))
         self._http = http
         self.events = AsyncEvents(http)
         self.completions = AsyncCompletions(http)

@@ -1,0 +1,177 @@
+"""`Sender`: the threads that send what a buffer holds, in one process.
+
+    put ─▶ buffer ─▶ a thread of the events: batches in their order     ─▶ API
+                 └─▶ up to four of the completions: one request for each ─▶ API
+
+A thread sleeps until the first item of its kind arrives, then until a batch is full or `interval` is over: a put wakes
+it only then, so that requests and threads seldom compete for the interpreter. The threads are daemons: those that are
+not closed in time do not keep the process alive.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from queue import Empty, SimpleQueue
+
+from thumbwheel.connection_settings import ConnectionSettings
+from thumbwheel.feedback_queue.buffer import KINDS, Buffer, Item, Kind
+from thumbwheel.feedback_queue.delivery import Delivery, Result, undelivered
+
+log = logging.getLogger("thumbwheel")
+
+#: Items, and bytes of their bodies, that are sent together: far below the limits of the API.
+MOST_ITEMS: dict[Kind, int] = {"event": 500, "completion": 16}
+MOST_BYTES = 2 * 2**20
+#: Threads of each kind. Events keep their order, so one thread sends them.
+MOST_THREADS: dict[Kind, int] = {"event": 1, "completion": 4}
+#: Waiting items of a thread after which another one is started.
+BACKLOG = 32
+
+
+class _Ended(Exception):
+    """The time in which items may be sent is over."""
+
+
+class Sender:
+    """Starts its threads when they are needed.
+
+    settled  is called with items that are stored, or that will not be sent again, and their results
+    failed   is called before each pause after a failed attempt
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        settings: ConnectionSettings,
+        settled: Callable[[Sequence[tuple[Item, Result]]], None],
+        failed: Callable[[], None],
+        *,
+        interval: float,
+        timeout: float,
+    ) -> None:
+        self._buffer = buffer
+        self._settled, self._failed = settled, failed
+        self._interval = interval
+        self.delivery = Delivery(settings, timeout, self._pause)
+        self._wakes: dict[Kind, SimpleQueue[None]] = {kind: SimpleQueue() for kind in KINDS}
+        self._threads: dict[Kind, list[threading.Thread]] = {kind: [] for kind in KINDS}
+        self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
+        self._progress = threading.Condition()
+        self._hurried = 0  # items up to this number do not wait for others
+        self._closing = threading.Event()
+        self._ends_at = inf
+
+    def notice(self, kind: Kind, waiting: int) -> None:
+        """Wakes or starts a thread if the put after which so many items wait needs one. It never waits."""
+        if waiting == 1 or waiting == MOST_ITEMS[kind]:
+            self._wakes[kind].put(None)
+        if not self._threads[kind]:
+            self._start(kind)
+
+    def flush(self, seconds: float) -> bool:
+        """Returns whether all that was put before is sent, or refused, within `seconds`."""
+        last = self._buffer.last
+        self._hurried = max(self._hurried, last)
+        for kind in KINDS:
+            for _ in range(max(1, len(self._threads[kind]))):
+                self._wakes[kind].put(None)
+            if self._buffer.waiting(kind) and not self._threads[kind]:
+                self._start(kind)
+        with self._progress:
+            return self._progress.wait_for(lambda: (self._buffer.oldest() or inf) > last, seconds)
+
+    def close(self, seconds: float) -> list[Item]:
+        """Sends what is there for up to `seconds`, ends the threads, and returns what is left."""
+        self._ends_at = time.monotonic() + seconds
+        self._closing.set()
+        for kind in KINDS:
+            for _ in self._threads[kind]:
+                self._wakes[kind].put(None)
+        for kind in KINDS:
+            if self._threads[kind]:
+                for thread in self._threads[kind]:
+                    thread.join(max(0.0, self._ends_at - time.monotonic()))
+            else:  # no thread was needed yet, or none can be started any more
+                self._send_until_empty(kind)
+        self._leave()
+        return self._buffer.clear()
+
+    def _start(self, kind: Kind) -> None:
+        if not self._starting[kind].acquire(blocking=False):
+            return  # another request starts one
+        try:
+            if len(self._threads[kind]) < MOST_THREADS[kind] and not self._closing.is_set():
+                thread = threading.Thread(target=self._work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
+                thread.start()
+                self._threads[kind].append(thread)
+        except RuntimeError:
+            pass  # the interpreter is shutting down: `close` sends what waits
+        finally:
+            self._starting[kind].release()
+
+    def _work(self, kind: Kind) -> None:
+        while self._wait(kind):
+            self._send_some(kind)
+        self._send_until_empty(kind)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Closes the connections if no other thread uses them: one that could not be joined does it at its end."""
+        current = threading.current_thread()
+        if not any(thread.is_alive() for kind in KINDS for thread in self._threads[kind] if thread is not current):
+            self.delivery.close()
+
+    def _wait(self, kind: Kind) -> bool:
+        """Waits until items should be sent; returns False once the queue is closing."""
+        while not self._buffer.waiting(kind) and not self._closing.is_set():
+            self._wakes[kind].get()
+        until = time.monotonic() + self._interval
+        while not self._closing.is_set() and self._buffer.waiting(kind) < MOST_ITEMS[kind]:
+            if (self._buffer.oldest_waiting(kind) or inf) <= self._hurried:
+                break
+            try:
+                self._wakes[kind].get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                break
+        return not self._closing.is_set()
+
+    def _send_until_empty(self, kind: Kind) -> None:
+        while time.monotonic() < self._ends_at and self._send_some(kind):
+            pass
+
+    def _send_some(self, kind: Kind) -> bool:
+        """Sends the oldest items; returns False if there were none, or if the time is over."""
+        items = self._buffer.take(kind, MOST_ITEMS[kind], MOST_BYTES)
+        if self._buffer.waiting(kind) > BACKLOG * len(self._threads[kind]):
+            self._start(kind)  # here, as it would cost a put most of a millisecond
+        settled = 0
+        try:
+            for results in self.delivery.send(items):
+                self._settle(results)
+                settled += len(results)
+        except _Ended:
+            return False
+        except Exception as error:
+            log.exception("%d %ss were not sent", len(items) - settled, kind)
+            reason = f"{type(error).__name__}: {error}"
+            self._settle([(item, undelivered(item, "failed", reason)) for item in items[settled:]])
+        return bool(items)
+
+    def _settle(self, results: Sequence[tuple[Item, Result]]) -> None:
+        self._settled(results)
+        self._buffer.done([item for item, _ in results])
+        with self._progress:
+            self._progress.notify_all()
+
+    def _pause(self, seconds: float) -> None:
+        """Waits between two attempts; closing cuts it short for another attempt. Raises `_Ended`."""
+        self._failed()
+        if not self._closing.is_set():
+            self._closing.wait(seconds)
+            return
+        left = self._ends_at - time.monotonic()
+        if seconds > left:
+            raise _Ended
+        time.sleep(seconds)
