@@ -9,14 +9,14 @@ import pytest
 from thumbwheel import ApiError, AsyncClient, Client, Damaged, Unreachable, wire
 
 from tests.cli.test_client import EVENT, PROBLEM, RECEIPT, answering, checkpoint
-from tests.desk import request
+from tests.desk import DESK, make_project, request, vote
 
 
 async def at_once(_seconds: float) -> None:
     """Replaces the pause between two attempts."""
 
 
-def with_client(calls: Callable[[AsyncClient], Awaitable[None]], *arguments: str) -> None:
+def with_client(calls: Callable[[AsyncClient], Awaitable[None]], *arguments: str | None) -> None:
     async def run() -> None:
         async with AsyncClient(*arguments, sleep=at_once) as client:
             await calls(client)
@@ -50,14 +50,17 @@ def test_a_product_sends_and_reads_what_it_does_by_the_synchronous_client(client
 
 
 def test_a_run_is_followed_to_its_end(client: Client):
-    run = request("acme")
-    client.runs.cancel(run.id)
+    make_project()
+    vote()
+    run = request()
 
     async def calls(thumbwheel: AsyncClient) -> None:
+        await thumbwheel.runs.cancel(run.id)
         kinds = [type(event).__name__ async for event in thumbwheel.runs.follow(run.id)]
         assert kinds[-1] == "RunEndEvent"
+        assert len(kinds) > 1
 
-    with_client(calls)
+    with_client(calls, client.url, None, DESK)
 
 
 def test_an_event_is_sent_again_with_the_same_id_until_the_client_gives_up():
