@@ -1,4 +1,4 @@
-"""Where the API is, and with which key and project it is called: arguments, else variables of the environment."""
+"""The address of the API, the key and the project: arguments, else variables of the environment."""
 
 import os
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ else:
 
 @dataclass(frozen=True)
 class FeedbackContext:
-    """What `feedback_context` has set. `completion_id`: the last completion that was registered in it."""
+    """Settings of `feedback_context`."""
 
     actor: str | None = None
     conversation_id: str | None = None

@@ -1,4 +1,4 @@
-"""What a process puts before it ends is sent, by the process that put it, once."""
+"""Items that a process puts before it ends are sent once, by the process that put them."""
 
 import subprocess
 import sys

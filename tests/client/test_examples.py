@@ -31,7 +31,7 @@ def model(monkeypatch) -> Iterator[ModelServer]:
 
 @pytest.fixture
 def slack(monkeypatch) -> Iterator[list[tuple[str, str | None, Any]]]:
-    """Path, key and body of what Slack's API was sent, in the order of arrival; `slack.url` as its address."""
+    """The path, key and body of each request to a stand-in for Slack's API."""
     with slack_api() as (url, posted):
         monkeypatch.setenv("SLACK_API_URL", f"{url}/api")
         monkeypatch.setenv("SLACK_SIGNING_SECRET", SECRET)

@@ -10,11 +10,12 @@ A put makes the id and the bytes of an item, and leaves the rest to a thread: se
 """
 
 import atexit
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic_core import to_json
 
@@ -28,7 +29,7 @@ from thumbwheel.feedback_queue.delivery import Undelivered, undelivered
 from thumbwheel.feedback_queue.notices import Notices
 from thumbwheel.feedback_queue.processes import begin_again_when_forked, close_at_end_of_child
 from thumbwheel.feedback_queue.results import QueueFigures, Results
-from thumbwheel.feedback_queue.sender import Sender
+from thumbwheel.feedback_queue.sender import QueueSender
 
 MOST_ITEMS, MOST_BYTES = 10_000, 32 * 2**20
 INTERVAL_SECONDS, TIMEOUT_SECONDS, CLOSE_SECONDS = 0.5, 10.0, 5.0
@@ -62,7 +63,7 @@ class FeedbackQueue:
     interval               seconds that an item waits for others at most, before they are sent together
     timeout                seconds of silence after which an attempt to send fails
     close_seconds          seconds that the end of the process waits at most for what is left
-    on_error               is called, in a thread of the queue, with each item that will not be sent again
+    on_error               is called, mostly in a thread of the queue, with each item that will not be sent again
     raise_errors           makes methods raise the errors of which they otherwise tell `on_error`, for tests
     disabled               sends nothing; None: as THUMBWHEEL_DISABLED says
 
@@ -122,7 +123,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts an event and returns its id. Parameters are those of `Client.feedback`; it happened now, unless
         `occurred_at` says when."""
-        event_id = details.get("event_id") or str(uuid4())
+        event_id = details.get("event_id") or _new_id()
         context = current_context()
         fields: dict[str, Any] = {
             **{name: value for name, value in details.items() if value is not None},
@@ -137,7 +138,7 @@ class FeedbackQueue:
 
     def event(self, event: wire.Event) -> str:
         """Puts an event as it is, with an id and the time if it has none, and returns its id."""
-        event_id = event.event_id or str(uuid4())
+        event_id = event.event_id or _new_id()
         now = {} if event.origin == "import" else {"occurred_at": datetime.now(UTC)}
         self._put("event", event_id, {**now, **event.model_dump(exclude_none=True), "event_id": event_id})
         return event_id
@@ -157,7 +158,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts the registration of a prompt and its completion, and returns the completion's id, which is made here if
         none is given."""
-        completion_id = completion_id or str(uuid4())
+        completion_id = completion_id or _new_id()
         remember_completion(completion_id)
         fields = {
             "prompt": prompt,
@@ -227,7 +228,7 @@ class FeedbackQueue:
             self._buffer.close()
         self._notices = Notices()
         self._results = Results(self._on_error, self._notices, keeps_faults=self.raises_errors)
-        self._sender = Sender(
+        self._sender = QueueSender(
             self._buffer,
             self._settings,
             self._results.settle,
@@ -274,11 +275,16 @@ class FeedbackQueue:
         )
 
 
+def _new_id() -> str:
+    """Returns 128 random bits. The system's are drawn each time, as a copied process image would repeat its own."""
+    return os.urandom(16).hex()
+
+
 def _add_context(fields: dict[str, Any]) -> None:
     """Adds conversation, metadata and trace of the context, unless they are given."""
     context = current_context()
     if context.conversation_id is not None:
         fields.setdefault("conversation_id", context.conversation_id)
-    metadata = {**context.metadata, **trace_ids(), **(fields.get("metadata") or {})}
-    if metadata:
-        fields["metadata"] = metadata
+    trace = trace_ids()
+    if trace or context.metadata:
+        fields["metadata"] = {**context.metadata, **trace, **(fields.get("metadata") or {})}

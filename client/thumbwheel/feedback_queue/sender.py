@@ -1,11 +1,11 @@
-"""`Sender`: the threads that send what a buffer holds, in one process.
+"""`QueueSender`: the threads that send what a buffer holds, in one process.
 
-    put ─▶ buffer ─▶ a thread of the events: batches in their order     ─▶ API
-                 └─▶ up to four of the completions: one request for each ─▶ API
+    put ─▶ buffer ─▶ a thread of the events: batches in their order ─▶ API
+                 └─▶ a thread of the completions, and up to three that help it: one request for each ─▶ API
 
-A thread sleeps until the first item of its kind arrives, then until a batch is full or `interval` is over: a put wakes
-it only then, so that requests and threads seldom compete for the interpreter. The threads are daemons: those that are
-not closed in time do not keep the process alive.
+A thread looks every `interval` for what has come; after ten seconds without anything it sleeps. So a put of a busy
+product wakes nobody, and requests and threads seldom compete for the interpreter. The threads are daemons: those that
+are not closed in time do not keep the process alive.
 """
 
 import logging
@@ -24,17 +24,21 @@ log = logging.getLogger("thumbwheel")
 #: Items, and bytes of their bodies, that are sent together: far below the limits of the API.
 MOST_ITEMS: dict[Kind, int] = {"event": 500, "completion": 16}
 MOST_BYTES = 2 * 2**20
+#: Waiting items that are sent before the interval is over.
+FULL: dict[Kind, int] = {"event": 500, "completion": 100}
 #: Threads of each kind. Events keep their order, so one thread sends them.
 MOST_THREADS: dict[Kind, int] = {"event": 1, "completion": 4}
-#: Waiting items of a thread after which another one is started.
+#: Waiting items of a thread after which another one helps it.
 BACKLOG = 32
+#: Intervals without an item after which a thread sleeps until the next one.
+IDLE_INTERVALS = 20
 
 
 class _Ended(Exception):
     """The time in which items may be sent is over."""
 
 
-class Sender:
+class QueueSender:
     """Starts its threads when they are needed.
 
     settled  is called with items that are stored, or that will not be sent again, and their results
@@ -56,6 +60,7 @@ class Sender:
         self._interval = interval
         self.delivery = Delivery(settings, timeout, self._pause)
         self._wakes: dict[Kind, SimpleQueue[None]] = {kind: SimpleQueue() for kind in KINDS}
+        self._asleep: dict[Kind, bool] = dict.fromkeys(KINDS, False)
         self._threads: dict[Kind, list[threading.Thread]] = {kind: [] for kind in KINDS}
         self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
         self._progress = threading.Condition()
@@ -64,21 +69,18 @@ class Sender:
         self._ends_at = inf
 
     def notice(self, kind: Kind, waiting: int) -> None:
-        """Wakes or starts a thread if the put after which so many items wait needs one. It never waits."""
-        if waiting == 1 or waiting == MOST_ITEMS[kind]:
+        """Wakes or starts a thread if a put needs one, after which `waiting` items wait. It never waits itself."""
+        if self._asleep[kind] or waiting == FULL[kind]:
             self._wakes[kind].put(None)
         if not self._threads[kind]:
-            self._start(kind)
+            self._start(kind, self._work)
 
     def flush(self, seconds: float) -> bool:
         """Returns whether all that was put before is sent, or refused, within `seconds`."""
         last = self._buffer.last
         self._hurried = max(self._hurried, last)
         for kind in KINDS:
-            for _ in range(max(1, len(self._threads[kind]))):
-                self._wakes[kind].put(None)
-            if self._buffer.waiting(kind) and not self._threads[kind]:
-                self._start(kind)
+            self._wakes[kind].put(None)
         with self._progress:
             return self._progress.wait_for(lambda: (self._buffer.oldest() or inf) > last, seconds)
 
@@ -87,23 +89,23 @@ class Sender:
         self._ends_at = time.monotonic() + seconds
         self._closing.set()
         for kind in KINDS:
-            for _ in self._threads[kind]:
-                self._wakes[kind].put(None)
+            self._wakes[kind].put(None)
         for kind in KINDS:
-            if self._threads[kind]:
-                for thread in self._threads[kind]:
-                    thread.join(max(0.0, self._ends_at - time.monotonic()))
-            else:  # no thread was needed yet, or none can be started any more
+            with self._starting[kind]:
+                threads = list(self._threads[kind])
+            for thread in threads:
+                thread.join(max(0.0, self._ends_at - time.monotonic()))
+            if not threads:  # none was needed yet, or none can be started any more
                 self._send_until_empty(kind)
         self._leave()
         return self._buffer.clear()
 
-    def _start(self, kind: Kind) -> None:
+    def _start(self, kind: Kind, work: Callable[[Kind], None]) -> None:
         if not self._starting[kind].acquire(blocking=False):
-            return  # another request starts one
+            return  # another thread starts one
         try:
             if len(self._threads[kind]) < MOST_THREADS[kind] and not self._closing.is_set():
-                thread = threading.Thread(target=self._work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
+                thread = threading.Thread(target=work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
                 thread.start()
                 self._threads[kind].append(thread)
         except RuntimeError:
@@ -117,25 +119,47 @@ class Sender:
         self._send_until_empty(kind)
         self._leave()
 
+    def _help(self, kind: Kind) -> None:
+        """Sends what is behind, and ends."""
+        while self._send_some(kind):
+            pass
+        with self._starting[kind]:
+            self._threads[kind].remove(threading.current_thread())
+        self._leave()
+
     def _leave(self) -> None:
-        """Closes the connections if no other thread uses them: one that could not be joined does it at its end."""
+        """Closes the connections after the end if no other thread uses them: a late thread does it at its own end."""
         current = threading.current_thread()
-        if not any(thread.is_alive() for kind in KINDS for thread in self._threads[kind] if thread is not current):
+        others = [thread for kind in KINDS for thread in self._threads[kind] if thread is not current]
+        if self._closing.is_set() and not any(thread.is_alive() for thread in others):
             self.delivery.close()
 
     def _wait(self, kind: Kind) -> bool:
         """Waits until items should be sent; returns False once the queue is closing."""
-        while not self._buffer.waiting(kind) and not self._closing.is_set():
+        idle = 0
+        while not self._closing.is_set():
+            if idle == IDLE_INTERVALS:
+                self._sleep(kind)
+                idle = 0
+            until = time.monotonic() + self._interval
+            while self._buffer.waiting(kind) < FULL[kind] and not self._closing.is_set():
+                if (self._buffer.oldest_waiting(kind) or inf) <= self._hurried:
+                    return True
+                try:
+                    self._wakes[kind].get(timeout=max(0.0, until - time.monotonic()))
+                except Empty:
+                    break
+            if self._buffer.waiting(kind):
+                return not self._closing.is_set()
+            idle += 1
+        return False
+
+    def _sleep(self, kind: Kind) -> None:
+        """Waits without an end for the next item, or for the end."""
+        self._asleep[kind] = True
+        if not self._buffer.waiting(kind) and not self._closing.is_set():
             self._wakes[kind].get()
-        until = time.monotonic() + self._interval
-        while not self._closing.is_set() and self._buffer.waiting(kind) < MOST_ITEMS[kind]:
-            if (self._buffer.oldest_waiting(kind) or inf) <= self._hurried:
-                break
-            try:
-                self._wakes[kind].get(timeout=max(0.0, until - time.monotonic()))
-            except Empty:
-                break
-        return not self._closing.is_set()
+        self._asleep[kind] = False
 
     def _send_until_empty(self, kind: Kind) -> None:
         while time.monotonic() < self._ends_at and self._send_some(kind):
@@ -145,7 +169,7 @@ class Sender:
         """Sends the oldest items; returns False if there were none, or if the time is over."""
         items = self._buffer.take(kind, MOST_ITEMS[kind], MOST_BYTES)
         if self._buffer.waiting(kind) > BACKLOG * len(self._threads[kind]):
-            self._start(kind)  # here, as it would cost a put most of a millisecond
+            self._start(kind, self._help)  # here, as it would cost a put most of a millisecond
         settled = 0
         try:
             for results in self.delivery.send(items):

@@ -22,8 +22,8 @@ class _Stream:
     def __del__(self) -> None:
         self._call.end("client_closed")
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # isinstance(stream, openai.Stream) stays true
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance(stream, openai.Stream) stays true
         return type(self._stream)
 
 

@@ -8,13 +8,15 @@ Answers, chunks and errors reach the product as they are. The package `openai` i
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from thumbwheel.context import remember_completion
 from thumbwheel.feedback_queue import FeedbackQueue
 from thumbwheel.openai_calls.observed_call import COMPLETION, ObservedCall
+from thumbwheel.openai_calls.shapes import CallShape, ChatShape, ResponseShape, TextShape
 from thumbwheel.openai_calls.streams import AsyncObservedStream, ObservedStream
 
 OpenAIClient = TypeVar("OpenAIClient")
@@ -22,10 +24,15 @@ OpenAIClient = TypeVar("OpenAIClient")
 #: The header by which OpenAI's clients ask for an answer with its headers.
 RAW_RESPONSE = "X-Stainless-Raw-Response"
 METHODS = ("create", "parse")
+SHAPES: Mapping[str, CallShape] = {
+    "chat.completions": ChatShape(),
+    "completions": TextShape(),
+    "responses": ResponseShape(),
+}
 
 
 def wrap_openai(client: OpenAIClient, queue: FeedbackQueue) -> OpenAIClient:
-    """Makes the client, `OpenAI` or `AsyncOpenAI`, register chat and text completions; returns the same client.
+    """Makes the client, `OpenAI` or `AsyncOpenAI`, register chats, texts and responses; returns the same client.
 
     The id of a completion is the answer's `id`, and `id-0`, `id-1`, … for several choices; or the header
     `X-Thumbwheel-Completion-Id` of the request. An answer that came through the gateway is registered already. Copies
@@ -37,21 +44,22 @@ def wrap_openai(client: OpenAIClient, queue: FeedbackQueue) -> OpenAIClient:
         return client
     openai._thumbwheel = queue
     observed = _asynchronous if hasattr(openai, "__aenter__") else _synchronous
-    for resource, chat in ((openai.chat.completions, True), (openai.completions, False)):
+    for path, shape in SHAPES.items():
+        resource = attrgetter(path)(openai)
         for name in METHODS:
             if hasattr(resource, name):
                 original, raw = getattr(resource, name), getattr(resource.with_raw_response, name)
-                setattr(resource, name, wraps(original)(observed(original, raw, queue, chat=chat)))
+                setattr(resource, name, wraps(original)(observed(original, raw, queue, shape)))
     for name in ("copy", "with_options"):
         setattr(openai, name, _copying(getattr(openai, name), queue))
     return client
 
 
 def _synchronous(
-    original: Callable[..., Any], raw: Callable[..., Any], queue: FeedbackQueue, *, chat: bool
+    original: Callable[..., Any], raw: Callable[..., Any], queue: FeedbackQueue, shape: CallShape
 ) -> Callable[..., Any]:
     def call(*args: Any, **request: Any) -> Any:
-        observed = _begin(queue, request, chat=chat)
+        observed = _begin(queue, request, shape)
         if observed is None:
             return original(*args, **request)
         response = raw(*args, **request)
@@ -68,10 +76,10 @@ def _synchronous(
 
 
 def _asynchronous(
-    original: Callable[..., Any], raw: Callable[..., Any], queue: FeedbackQueue, *, chat: bool
+    original: Callable[..., Any], raw: Callable[..., Any], queue: FeedbackQueue, shape: CallShape
 ) -> Callable[..., Any]:
     async def call(*args: Any, **request: Any) -> Any:
-        observed = _begin(queue, request, chat=chat)
+        observed = _begin(queue, request, shape)
         if observed is None:
             return await original(*args, **request)
         response = await raw(*args, **request)
@@ -89,16 +97,15 @@ def _asynchronous(
     return call
 
 
-def _begin(queue: FeedbackQueue, request: Mapping[str, Any], *, chat: bool) -> ObservedCall | None:
+def _begin(queue: FeedbackQueue, request: Mapping[str, Any], shape: CallShape) -> ObservedCall | None:
     """Returns the call; None if it is not observed."""
     headers = request.get("extra_headers")
     if isinstance(headers, Mapping) and RAW_RESPONSE in headers:
         return None
-    messages = request.get("messages")
-    if chat and not isinstance(messages, list | tuple):
-        return None  # an iterator is read by the call itself
+    if any(isinstance(request.get(name), Iterator) for name in ("messages", "input")):
+        return None  # it is read by the call itself
     try:
-        return ObservedCall(queue, request, chat=chat)
+        return ObservedCall(queue, request, shape)
     except Exception as error:
         if queue.raises_errors:
             raise

@@ -5,9 +5,9 @@ from typing import Any
 
 #: Fields of a request that are stored as the completion's `sampling`.
 SAMPLING = (
-    "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "stop",
-    "stop_token_ids", "presence_penalty", "frequency_penalty", "repetition_penalty", "n", "best_of", "ignore_eos",
-    "reasoning_effort", "chat_template_kwargs", "tool_choice", "parallel_tool_calls",
+    "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "max_output_tokens", "min_tokens",
+    "seed", "stop", "stop_token_ids", "presence_penalty", "frequency_penalty", "repetition_penalty", "n", "best_of",
+    "ignore_eos", "reasoning_effort", "chat_template_kwargs", "tool_choice", "parallel_tool_calls",
 )  # fmt: skip
 
 
