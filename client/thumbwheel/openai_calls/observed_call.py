@@ -8,7 +8,7 @@ from pydantic_core import from_json, to_json
 
 from thumbwheel.context import remember_completion
 from thumbwheel.feedback_queue import FeedbackQueue
-from thumbwheel.openai_calls.shapes import CallShape, Written
+from thumbwheel.openai_calls.shapes import CallShape, PartialAnswer
 from thumbwheel.openai_shape.choices import choice_id, sampling_of
 from thumbwheel.openai_shape.outputs import WrittenOutput
 from thumbwheel.openai_shape.prompts import NotStorable
@@ -29,7 +29,7 @@ class ObservedCall:
 
     def __init__(self, queue: FeedbackQueue, request: Mapping[str, Any], shape: CallShape) -> None:
         self._queue, self._shape = queue, shape
-        self._written = Written()
+        self._written = PartialAnswer()
         self._ended = False
         given = {name: value for name, value in request.items() if type(value).__name__ not in NOT_GIVEN}
         headers = {name.lower(): str(value) for name, value in (given.get("extra_headers") or {}).items()}

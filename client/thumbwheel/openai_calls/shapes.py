@@ -14,7 +14,7 @@ from thumbwheel.openai_shape.responses import output_of_response, prompt_of_resp
 
 
 @dataclass
-class Written:
+class PartialAnswer:
     """The part of an answer that has come. `outputs`: by the number of the choice."""
 
     id: str | None = None
@@ -29,7 +29,7 @@ class CallShape(Protocol):
     def prompt(self, body: Mapping[str, Any], index: int) -> Any:
         """Returns the prompt of one of them. Raises `NotStorable`."""
 
-    def add(self, answer: Any, written: Written) -> None:
+    def add(self, answer: Any, written: PartialAnswer) -> None:
         """Takes a whole answer, or a chunk of one."""
 
 
@@ -40,7 +40,7 @@ class ChatShape:
     def prompt(self, body: Mapping[str, Any], index: int) -> Any:
         return prompt_of(body, index, _n(body), chat=True)
 
-    def add(self, answer: Any, written: Written) -> None:
+    def add(self, answer: Any, written: PartialAnswer) -> None:
         _add_identity(answer, written)
         for choice in answer.choices or ():
             output = written.outputs.setdefault(choice.index, WrittenOutput())
@@ -61,7 +61,7 @@ class TextShape:
     def prompt(self, body: Mapping[str, Any], index: int) -> Any:
         return prompt_of(body, index, _n(body), chat=False)
 
-    def add(self, answer: Any, written: Written) -> None:
+    def add(self, answer: Any, written: PartialAnswer) -> None:
         _add_identity(answer, written)
         for choice in answer.choices or ():
             output = written.outputs.setdefault(choice.index, WrittenOutput())
@@ -78,7 +78,7 @@ class ResponseShape:
     def prompt(self, body: Mapping[str, Any], _index: int) -> Any:
         return prompt_of_response(body)
 
-    def add(self, answer: Any, written: Written) -> None:
+    def add(self, answer: Any, written: PartialAnswer) -> None:
         kind = getattr(answer, "type", None)
         if kind == "response.output_text.delta":
             written.outputs.setdefault(0, WrittenOutput()).add_text(answer.delta)
@@ -95,7 +95,7 @@ def _n(body: Mapping[str, Any]) -> int:
     return int(body.get("n") or 1)
 
 
-def _add_identity(answer: Any, written: Written) -> None:
+def _add_identity(answer: Any, written: PartialAnswer) -> None:
     written.id = written.id or answer.id
     written.model = answer.model or written.model
 
