@@ -46,8 +46,8 @@ def output_of_response(response: Mapping[str, Any]) -> WrittenOutput:
                     output.add_message({"reasoning_content": part.get("text")})
             case _:  # the model has read what another tool found, which the answer does not hold
                 output.give_up("unsupported_content")
-    reason = (response.get("incomplete_details") or {}).get("reason")
-    output.finish_reason = FINISH_REASONS.get(reason, reason) or "stop"
+    reason = (response.get("incomplete_details") or {}).get("reason") or "stop"
+    output.finish_reason = FINISH_REASONS.get(reason, reason)
     return output
 
 
