@@ -34,6 +34,7 @@ class FaultyApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet, or the kernel delays its second one
     server: Any
 
     def log_message(self, *_: Any) -> None:
