@@ -9,8 +9,7 @@ Answers, chunks and errors reach the product as they are. The package `openai` i
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
-from operator import attrgetter
+from functools import reduce, wraps
 from typing import Any, TypeVar
 
 from thumbwheel.context import remember_completion
@@ -45,8 +44,8 @@ def wrap_openai(client: OpenAIClient, queue: FeedbackQueue) -> OpenAIClient:
     openai._thumbwheel = queue
     observed = _asynchronous if hasattr(openai, "__aenter__") else _synchronous
     for path, shape in SHAPES.items():
-        resource = attrgetter(path)(openai)
-        for name in METHODS:
+        resource = reduce(lambda parent, name: getattr(parent, name, None), path.split("."), openai)
+        for name in METHODS:  # an older package has neither all resources nor all methods
             if hasattr(resource, name):
                 original, raw = getattr(resource, name), getattr(resource.with_raw_response, name)
                 setattr(resource, name, wraps(original)(observed(original, raw, queue, shape)))
