@@ -11,8 +11,10 @@ A put makes the id and the bytes of an item, and leaves the rest to a thread: se
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from random import Random
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
 from uuid import UUID
@@ -123,7 +125,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts an event and returns its id. Parameters are those of `Client.feedback`; it happened now, unless
         `occurred_at` says when."""
-        event_id = details.get("event_id") or _new_id()
+        event_id = details.get("event_id") or self._new_id()
         context = current_context()
         fields: dict[str, Any] = {
             **{name: value for name, value in details.items() if value is not None},
@@ -138,7 +140,7 @@ class FeedbackQueue:
 
     def event(self, event: wire.Event) -> str:
         """Puts an event as it is, with an id and the time if it has none, and returns its id."""
-        event_id = event.event_id or _new_id()
+        event_id = event.event_id or self._new_id()
         now = {} if event.origin == "import" else {"occurred_at": datetime.now(UTC)}
         self._put("event", event_id, {**now, **event.model_dump(exclude_none=True), "event_id": event_id})
         return event_id
@@ -158,7 +160,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts the registration of a prompt and its completion, and returns the completion's id, which is made here if
         none is given."""
-        completion_id = completion_id or _new_id()
+        completion_id = completion_id or self._new_id()
         remember_completion(completion_id)
         fields = {
             "prompt": prompt,
@@ -236,7 +238,15 @@ class FeedbackQueue:
             interval=self._interval,
             timeout=self._timeout,
         )
+        self._random = Random(os.urandom(16))
         self._was_put = False
+
+    def _new_id(self) -> str:
+        """Returns an id of the time and random bits. `os.urandom` would let other threads run in the middle of a put.
+
+        The time tells copies of a process image apart, which draw the same random bits.
+        """
+        return f"{time.time_ns():016x}{self._random.getrandbits(64):016x}"
 
     def _put(self, kind: Kind, name: str, fields: dict[str, Any]) -> None:
         if self.disabled:
@@ -273,11 +283,6 @@ class FeedbackQueue:
         self._notices.warn(
             "failed", "%s takes no feedback at the moment: %d items wait", self._settings.url, self._buffer.items
         )
-
-
-def _new_id() -> str:
-    """Returns 128 random bits. The system's are drawn each time, as a copied process image would repeat its own."""
-    return os.urandom(16).hex()
 
 
 def _add_context(fields: dict[str, Any]) -> None:
