@@ -63,6 +63,8 @@ class QueueSender:
         self._asleep: dict[Kind, bool] = dict.fromkeys(KINDS, False)
         self._threads: dict[Kind, list[threading.Thread]] = {kind: [] for kind in KINDS}
         self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
+        self._leaving = threading.Lock()
+        self._users = 1
         self._progress = threading.Condition()
         self._hurried = 0  # items up to this number do not wait for others
         self._closing = threading.Event()
@@ -106,10 +108,12 @@ class QueueSender:
         try:
             if len(self._threads[kind]) < MOST_THREADS[kind] and not self._closing.is_set():
                 thread = threading.Thread(target=work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
+                with self._leaving:
+                    self._users += 1
                 thread.start()
                 self._threads[kind].append(thread)
-        except RuntimeError:
-            pass  # the interpreter is shutting down: `close` sends what waits
+        except RuntimeError:  # the interpreter is shutting down: `close` sends what waits
+            self._leave()
         finally:
             self._starting[kind].release()
 
@@ -128,11 +132,11 @@ class QueueSender:
         self._leave()
 
     def _leave(self) -> None:
-        """Closes the connections after the end if no other thread uses them: a late thread does it at its own end."""
-        current = threading.current_thread()
-        others = [thread for kind in KINDS for thread in self._threads[kind] if thread is not current]
-        if self._closing.is_set() and not any(thread.is_alive() for thread in others):
-            self.delivery.close()
+        """Closes the connections if nobody uses them any more: neither the threads, nor the product until it closes."""
+        with self._leaving:
+            self._users -= 1
+            if not self._users:
+                self.delivery.close()
 
     def _wait(self, kind: Kind) -> bool:
         """Waits until items should be sent; returns False once the queue is closing."""
