@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-redaction bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-client bench-redaction bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate async-client openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python
@@ -54,6 +54,9 @@ bench-lookups: venv ## the time of lookups in a log of a million events; QUICK=1
 bench-gateway: venv ## what the gateway adds to 50 streams, against the same calls without it, in two minutes; QUICK=1 takes one round
 	@$(PYTHON_VENV) -m benchmarks.gateway $(if $(QUICK),--quick) $(ARGS)
 
+bench-client: venv ## what feedback costs a product's request, in threads and asyncio, in three minutes; QUICK=1 takes one
+	@$(PYTHON_VENV) -m benchmarks.client $(if $(QUICK),--quick) $(ARGS)
+
 bench-redaction: venv ## precision, recall and speed of the detectors of personal data and secrets, in a minute; QUICK=1 takes seconds
 	@$(PYTHON_VENV) -m benchmarks.redaction $(if $(QUICK),--quick) $(ARGS)
 
@@ -97,6 +100,7 @@ check: venv ## style, types, import contracts, migrations, docstrings, JavaScrip
 	@.venv/bin/lint-imports
 	@PYTHONPATH=. $(PYTHON_VENV) tools/embedded.py sh -c '$(PYTHON_VENV) -m alembic upgrade head && $(PYTHON_VENV) -m alembic check'
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py --check
+	@$(PYTHON_VENV) tools/async_client.py --check
 	@$(PYTHON_VENV) tools/docstrings.py
 	@tools/check_client_js
 	@$(MAKE) --no-print-directory docker-config
@@ -106,6 +110,9 @@ up: venv ## Postgres, Redis, API, worker and beat in this terminal; options in A
 
 migrate: venv ## migrate the database of THUMBWHEEL_DATABASE_URL to the newest tables
 	@$(PYTHON_VENV) -m app.cli.main migrate
+
+async-client: venv ## write client/thumbwheel/async_client, the client for asyncio, from client/thumbwheel/client
+	@$(PYTHON_VENV) tools/async_client.py
 
 openapi: venv ## write docs/openapi.json, the contract of the API, from the code
 	@PYTHONPATH=. $(PYTHON_VENV) tools/openapi.py

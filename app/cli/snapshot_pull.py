@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 from thumbwheel import wire
-from thumbwheel.client.downloads import sha256_of
+from thumbwheel.client.partial_file import sha256_of
 
 from app.errors import Conflict, Invalid, Unavailable
 

@@ -7,9 +7,10 @@ nor usage unless it asked for them.
 from typing import Any
 
 import msgspec
+from thumbwheel.openai_shape.choices import choice_id
+from thumbwheel.openai_shape.outputs import WrittenOutput
 
-from app.gateway.outputs import BESIDE_THE_TEXT, WrittenOutput
-from app.gateway.requests import OpenAIRequest, choice_id
+from app.gateway.requests import OpenAIRequest
 
 
 class GatewayAnswer:
@@ -101,13 +102,8 @@ class GatewayAnswer:
 
     def _chat_text(self, choice: dict[str, Any], output: WrittenOutput) -> None:
         message = choice["delta"] if "delta" in choice else choice.get("message")
-        if not isinstance(message, dict):
-            return
-        output.add_text(message.get("content"))
-        for name, value in message.items():
-            if value and name in BESIDE_THE_TEXT:
-                output.add_beside(message)
-                return
+        if isinstance(message, dict):
+            output.add_message(message)
 
 
 def _log_probs(log_probs: Any) -> list[float]:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 
 from starlette.types import Receive, Send
+from thumbwheel.openai_shape.choices import choice_id
 
 from app.gateway.answers import GatewayAnswer
 from app.gateway.counters import Counters
 from app.gateway.event_stream import DONE, EventLines, LineTooLong, data_of, event
 from app.gateway.openai_errors import OpenAIError, of_target, openai_error
-from app.gateway.requests import OpenAIRequest, choice_id, sent_to_target
+from app.gateway.requests import OpenAIRequest, sent_to_target
 from app.gateway.rests import Rests
 from app.gateway.routes import ProjectRoutes, Route, in_order
 from app.gateway.upstream import MOST_REFUSAL_BYTES, AnswerCut, TargetFailed, Upstream, UpstreamAnswer

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 from thumbwheel import wire
+from thumbwheel.openai_shape.choices import choice_id, prompts_in, sampling_of
 from thumbwheel.wire.serving import TargetKind
 
 from app.errors import Fault, Invalid
@@ -25,13 +26,6 @@ NOT_SENT = frozenset(
         "bootstrap_port", "bootstrap_room", "rid", "request_id",
     }
 )  # fmt: skip
-#: Fields of a request that are stored as the completion's `sampling`.
-SAMPLING = (
-    "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "min_tokens", "seed", "stop",
-    "stop_token_ids", "presence_penalty", "frequency_penalty", "repetition_penalty", "n", "best_of", "ignore_eos",
-    "reasoning_effort", "chat_template_kwargs", "tool_choice", "parallel_tool_calls",
-)  # fmt: skip
-
 _NAME: TypeAdapter[str] = TypeAdapter(wire.Name)
 
 
@@ -88,7 +82,7 @@ class OpenAIRequest:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        return {name: self.body[name] for name in SAMPLING if self.body.get(name) is not None}
+        return sampling_of(self.body)
 
 
 def read(path: str, body: bytes, headers: Mapping[bytes, bytes]) -> OpenAIRequest:
@@ -113,7 +107,7 @@ def read(path: str, body: bytes, headers: Mapping[bytes, bytes]) -> OpenAIReques
         n = 1
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise _invalid("n", "n is not a positive integer: send the number of completions.")
-    prompts = _prompts(document.get("prompt")) if path == TEXT_PATH else 1
+    prompts = prompts_in(document.get("prompt")) if path == TEXT_PATH else 1
     if n * prompts > MOST_CHOICES:
         raise _invalid("n", f"This asks for {n * prompts} completions: ask for {MOST_CHOICES} at most.")
     actor = _header(headers, ACTOR) or _text(document.get("safety_identifier")) or _text(document.get("user"))
@@ -123,11 +117,6 @@ def read(path: str, body: bytes, headers: Mapping[bytes, bytes]) -> OpenAIReques
     return OpenAIRequest(
         path, document, model, bool(stream), n, prompts, actor, _header(headers, CONVERSATION), given_id
     )
-
-
-def choice_id(completion_id: str, index: int, choices: int) -> str:
-    """Returns the completion id of one of several choices; of a single one it is the id of the answer."""
-    return completion_id if choices == 1 else f"{completion_id}-{index}"
 
 
 def sent_to_target(request: OpenAIRequest, model: str, kind: TargetKind) -> bytes:
@@ -151,13 +140,6 @@ def sent_to_target(request: OpenAIRequest, model: str, kind: TargetKind) -> byte
         body["logprobs"] = 0 if kind == "vllm" else 1  # SGLang takes 0 for no
     body["return_token_ids"] = True
     return msgspec.json.encode(body)
-
-
-def _prompts(prompt: Any) -> int:
-    """Returns the number of prompts: a list holds several texts, several lists of token ids, or one prompt's ids."""
-    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        return len(prompt)
-    return 1
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:

@@ -8,10 +8,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 from thumbwheel import wire
-from thumbwheel.chat_messages import UnreadableMessage, normal_message
+from thumbwheel.openai_shape.outputs import WrittenOutput
+from thumbwheel.openai_shape.prompts import NotStorable, prompt_of
 
-from app.gateway.outputs import WrittenOutput
-from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import OpenAIRequest
 
 #: Bytes of a token id and its log-prob in memory, and of a registration besides its texts.
@@ -51,8 +50,8 @@ class WrittenCompletion:
             raise Unregistrable(output.unfit)
         if output.empty:
             raise Unregistrable("empty")
-        if output.calls:
-            self._require_whole_calls()
+        if output.has_broken_call(cut=self.ended is not None):
+            raise Unregistrable("broken_call")
         try:
             prompt = prompt_of(request.body, self.index, request.n, chat=request.chat)
         except NotStorable:
@@ -77,19 +76,6 @@ class WrittenCompletion:
             if _places(error) <= tokens.keys():  # a server that gives other numbers loses no thumbs
                 return self._without_tokens(fields)
             raise Unregistrable(_reason(error)) from error
-
-    def _require_whole_calls(self) -> None:
-        """Raises `Unregistrable` if the arguments of a call are not a JSON object, as after a cut in the middle."""
-        *_, last = sorted(self.output.calls)
-        cut = self.ended is not None or self.output.finish_reason == "length"
-        if cut and not self.output.calls[last].arguments:  # else an empty text is a call without arguments
-            raise Unregistrable("broken_call")
-        answer = self.output.answer()
-        assert isinstance(answer, dict)
-        try:
-            normal_message(answer)
-        except UnreadableMessage:
-            raise Unregistrable("broken_call") from None
 
     def _without_tokens(self, fields: dict[str, Any]) -> wire.Completion:
         try:

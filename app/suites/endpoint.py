@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from thumbwheel.client.retries import Retries, if_safe
+from thumbwheel.client.retries import Retries
+from thumbwheel.client.retry_rules import if_safe
 from thumbwheel.errors import ClientError, successful
 
 from app.errors import Invalid, brief

@@ -1,9 +1,11 @@
 """Errors of the client.
 
 ClientError
-├── ApiError     the API refused the call
-├── Unreachable  no complete answer arrived, after several attempts
-└── Damaged      a downloaded file is not the registered one
+├── ApiError      the API refused the call
+├── Unreachable   no complete answer arrived, after several attempts
+├── Damaged       a downloaded file is not the registered one
+├── QueueFull     a feedback queue that raises errors has no room
+└── NotDelivered  a feedback queue that raises errors could not deliver an item
 """
 
 import time
@@ -60,6 +62,14 @@ class Unreachable(ClientError):
 
 class Damaged(ClientError):
     """A downloaded file is not the registered one."""
+
+
+class QueueFull(ClientError):
+    """A feedback queue has no room. Raised only by a queue with `raise_errors`."""
+
+
+class NotDelivered(ClientError):
+    """The API refused an item, or did not get it in time. Raised only by a queue with `raise_errors`."""
 
 
 def successful(response: httpx.Response) -> httpx.Response:

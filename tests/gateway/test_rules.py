@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from thumbwheel.openai_shape.prompts import NotStorable, prompt_of
 
 from app.errors import Unauthenticated, Unavailable
 from app.gateway.answers import GatewayAnswer
@@ -15,7 +16,6 @@ from app.gateway.counters import Counters
 from app.gateway.event_stream import EventLines, LineTooLong, data_of
 from app.gateway.kept import KeptFacts
 from app.gateway.openai_errors import of_target
-from app.gateway.prompts import NotStorable, prompt_of
 from app.gateway.requests import CHAT_PATH, OpenAIRequest, sent_to_target
 from app.gateway.rests import LONGEST_SECONDS, Rests
 from app.metrics.families import visible_to

@@ -7,7 +7,6 @@ with Client("http://127.0.0.1:8000", api_key="tw_…", project="support") as cli
     run = client.runs.start()
 """
 
-import os
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -41,8 +40,8 @@ from thumbwheel.client.snapshots import Snapshots
 from thumbwheel.client.suites import Suites
 from thumbwheel.client.vote_links import VoteLinks
 from thumbwheel.client.webhooks import Webhooks
+from thumbwheel.connection_settings import ConnectionSettings
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 TRIES = 5
 RETRY_SECONDS = 120.0
@@ -57,7 +56,7 @@ class Client:
                            project, none needs to be named
     timeout                seconds of silence after which an attempt fails
     tries, retry_seconds   attempts of one call, and seconds after which no further attempt begins; see
-                           `thumbwheel.client.retries` for what is repeated
+                           `thumbwheel.client.retry_rules` for what is repeated
     sleep                  waits between two attempts
 
     Methods raise `ApiError` and `Unreachable`. Sending an event is safe to repeat: it carries an id made here.
@@ -74,10 +73,10 @@ class Client:
         retry_seconds: float = RETRY_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.url = (url or os.environ.get("THUMBWHEEL_URL") or DEFAULT_URL).rstrip("/")
-        self.project_id = project or os.environ.get("THUMBWHEEL_PROJECT") or None
-        key = api_key or os.environ.get("THUMBWHEEL_API_KEY")
-        http = Http(self.url, key, self.project_id, timeout=timeout, retries=Retries(tries, retry_seconds, sleep))
+        settings = ConnectionSettings.of(url, api_key, project)
+        self.url = settings.url
+        self.project_id = settings.project
+        http = Http(settings, timeout=timeout, retries=Retries(tries, retry_seconds, sleep))
         self._http = http
         self.events = Events(http)
         self.completions = Completions(http)

@@ -7,7 +7,9 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel
 
-from thumbwheel.client.retries import Retries, if_never_sent, if_safe, if_safe_once
+from thumbwheel.client.retries import Retries
+from thumbwheel.client.retry_rules import if_never_sent, if_safe, if_safe_once
+from thumbwheel.connection_settings import ConnectionSettings
 from thumbwheel.errors import successful
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,15 +21,13 @@ class Http:
     project_id  the project that calls name, unless they are not `scoped`; None leaves the choice to the key
     """
 
-    def __init__(
-        self, url: str, api_key: str | None, project_id: str | None, *, timeout: float, retries: Retries
-    ) -> None:
-        self.url = url
-        self.project_id = project_id
+    def __init__(self, settings: ConnectionSettings, *, timeout: float, retries: Retries) -> None:
+        self.url = settings.url
+        self.project_id = settings.project
         self.timeout = timeout
         self.retries = retries
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._connections = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        self._connections = httpx.Client(base_url=settings.url, headers=headers, timeout=timeout)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -77,26 +77,35 @@ class Http:
         *,
         json: Any = None,
         lines: bytes | None = None,
+        document: bytes | None = None,
         parameters: Mapping[str, str] | None = None,
         safe: bool = False,
         once: bool = False,
         scoped: bool = True,
     ) -> httpx.Response:
-        """Returns the successful answer. Raises `ApiError` and `Unreachable`.
+        """Sends a JSON value, or the bytes of JSON `lines` or of a JSON `document`, and returns the successful answer.
+
+        Raises `ApiError` and `Unreachable`.
 
         A call is repeated only if it cannot have reached the API, unless it is declared as repeatable:
 
         safe  a second call changes nothing
         once  adds an Idempotency-Key, with which the API carries the call out a single time
         """
-        headers = {"Content-Type": "application/x-ndjson"} if lines is not None else {}
+        headers = {}
+        if lines is not None or document is not None:
+            headers["Content-Type"] = "application/json" if lines is None else "application/x-ndjson"
         if once:
             headers["Idempotency-Key"] = f'"{uuid4()}"'
+        content = document if lines is None else lines
         request = self.request(
-            method, path, parameters=parameters, scoped=scoped, json=json, content=lines, headers=headers
+            method, path, parameters=parameters, scoped=scoped, json=json, content=content, headers=headers
         )
-        rule = if_safe_once if once else if_safe if safe else if_never_sent
-        return self.retries.call(self.url, lambda: successful(self._connections.send(request)), rule)
+
+        def attempt() -> httpx.Response:
+            return successful(self._connections.send(request))
+
+        return self.retries.call(self.url, attempt, if_safe_once if once else if_safe if safe else if_never_sent)
 
     def request(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, scoped: bool = True, **how: Any

@@ -1,7 +1,6 @@
 """`Imports`: files of feedback that the server imports in the background."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from uuid import UUID
 
 from thumbwheel import wire
 from thumbwheel.client.http import Http
-from thumbwheel.client.retries import if_safe
+from thumbwheel.client.retry_rules import if_safe
 from thumbwheel.errors import successful
 
 PIECE_BYTES = 1 << 18
@@ -70,12 +69,14 @@ class Imports:
             yield shown
             if shown.state in wire.ENDED_IMPORTS:
                 return
-            time.sleep(pause)
+            self._http.retries.sleep(pause)
             pause = min(1.5 * pause, LONGEST_PAUSE_SECONDS)
 
     def wait(self, import_id: UUID) -> wire.Import:
         """Waits for the end of an import and returns it."""
-        *_, last = self.follow(import_id)
+        last = self.get(import_id)
+        for shown in self.follow(import_id):
+            last = shown
         return last
 
     def rejects(self, import_id: UUID) -> Iterator[dict[str, Any]]:

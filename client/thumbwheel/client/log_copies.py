@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thumbwheel import wire
 from thumbwheel.client.http import Http
-from thumbwheel.client.retries import if_safe
+from thumbwheel.client.retry_rules import if_safe
 from thumbwheel.errors import successful
 
 

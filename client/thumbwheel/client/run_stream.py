@@ -1,15 +1,14 @@
 """The events of a run as server-sent events, read by httpx-sse and resumed after a broken connection."""
 
 from collections.abc import Iterator
-from contextlib import closing
-from itertools import chain
+from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
 from httpx_sse import EventSource
 
 from thumbwheel.client.http import Http
-from thumbwheel.client.retries import first_pause, if_safe
+from thumbwheel.client.retry_rules import first_pause, if_safe
 from thumbwheel.errors import successful
 from thumbwheel.wire.run_events import RUN_EVENTS, AnyRunEvent, RunEndEvent
 
@@ -27,7 +26,7 @@ def follow(http: Http, run_id: UUID, last_event_id: str | None, *, history: bool
     `ApiError`.
     """
 
-    def connect() -> _Stream:
+    def connect() -> RunStream | None:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
         request = http.request(
             "GET",
@@ -36,45 +35,58 @@ def follow(http: Http, run_id: UUID, last_event_id: str | None, *, history: bool
             headers=headers,
             timeout=httpx.Timeout(http.timeout, read=SILENT_SECONDS),
         )
-        return _Stream(http.open(request))
+        return _begun(http.open(request))
 
     while True:
         stream = http.retries.call(http.url, connect, if_safe)
-        with closing(stream):
-            if stream.first is None:
-                return
-            try:
-                for event in chain([stream.first], stream.rest):
-                    last_event_id = event.id
-                    yield event
-                    if isinstance(event, RunEndEvent):
-                        return
-            except httpx.TransportError:
-                pass  # the next attempt shows whether the API is still there
+        if stream is None:
+            return
+        try:
+            for event in stream.events():
+                last_event_id = event.id
+                yield event
+                if isinstance(event, RunEndEvent):
+                    return
+        except httpx.TransportError:
+            pass  # the next attempt shows whether the API is still there
+        finally:
+            stream.close()
         http.retries.sleep(first_pause())
 
 
-class _Stream:
-    """An open stream whose first event has arrived; None if the run has no more events."""
+@dataclass(frozen=True)
+class RunStream:
+    """An open stream whose first event has arrived."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        try:
-            self.first: AnyRunEvent | None = None
-            if response.status_code == 204:
-                return
-            if not response.is_success:
-                response.read()
-            self.rest = _events(successful(response))
-            self.first = next(self.rest, None)
-            if self.first is None:
-                raise httpx.RemoteProtocolError("the stream ends before its first event")
-        except BaseException:
-            self.close()
-            raise
+    response: httpx.Response
+    first: AnyRunEvent
+    rest: Iterator[AnyRunEvent]
+
+    def events(self) -> Iterator[AnyRunEvent]:
+        yield self.first
+        while (event := next(self.rest, None)) is not None:
+            yield event
 
     def close(self) -> None:
-        self._response.close()
+        self.response.close()
+
+
+def _begun(response: httpx.Response) -> RunStream | None:
+    """Returns the stream once its first event is there; None if the run has no more events."""
+    try:
+        if response.status_code == 204:
+            response.close()
+            return None
+        if not response.is_success:
+            response.read()
+        rest = _events(successful(response))
+        first = next(rest, None)
+        if first is None:
+            raise httpx.RemoteProtocolError("the stream ends before its first event")
+    except BaseException:
+        response.close()
+        raise
+    return RunStream(response, first, rest)
 
 
 def _events(response: httpx.Response) -> Iterator[AnyRunEvent]:

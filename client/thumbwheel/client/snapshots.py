@@ -7,8 +7,9 @@ from urllib.parse import quote
 from uuid import UUID
 
 from thumbwheel import wire
-from thumbwheel.client.downloads import download, inside
+from thumbwheel.client.downloads import download
 from thumbwheel.client.http import Http
+from thumbwheel.client.partial_file import inside
 
 
 class Snapshots:

@@ -1,4 +1,4 @@
-"""Collects what a target writes for one choice: its text, reasoning, refusal and tool calls, and the tokens. Pure.
+"""Collects what a server writes for one choice: its text, reasoning, refusal and tool calls, and the tokens. Pure.
 
 Streams give a text in pieces, and a tool call by its index: the name and the arguments may come in pieces, too.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from thumbwheel.chat_messages import UnreadableMessage, normal_message
 from thumbwheel.wire.feedback import MAX_TOKENS
 from thumbwheel.wire.prompts import MOST_CALLS
 from thumbwheel.wire.values import MAX_TEXT
@@ -77,6 +78,29 @@ class WrittenOutput:
         if self.calls:
             message["tool_calls"] = [call.as_sent() for _, call in sorted(self.calls.items())]
         return text if message.keys() <= {"role", "content"} else message
+
+    def has_broken_call(self, *, cut: bool) -> bool:
+        """Returns whether the arguments of a call are not a JSON object, as after a cut in the middle."""
+        if not self.calls:
+            return False
+        *_, last = sorted(self.calls)
+        if (cut or self.finish_reason == "length") and not self.calls[last].arguments:
+            return True  # else an empty text is a call without arguments
+        answer = self.answer()
+        assert isinstance(answer, dict)
+        try:
+            normal_message(answer)
+        except UnreadableMessage:
+            return True
+        return False
+
+    def add_message(self, message: Mapping[str, Any]) -> None:
+        """Takes a message, or a piece of one."""
+        self.add_text(message.get("content"))
+        for name, value in message.items():
+            if value and name in BESIDE_THE_TEXT:
+                self.add_beside(message)
+                return
 
     def add_text(self, text: Any) -> None:
         if isinstance(text, str) and text and self.unfit is None:

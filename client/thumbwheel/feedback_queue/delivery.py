@@ -1,0 +1,116 @@
+"""`Delivery`: sends items to the API, and says what became of each.
+
+An item's id and its bytes are made once, so that the API stores nothing twice however often they are sent. Retries
+follow the rules of all other calls (`thumbwheel.client.retry_rules`), without an end.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+from urllib.parse import quote
+
+from thumbwheel.client.http import Http
+from thumbwheel.client.retries import Retries
+from thumbwheel.connection_settings import ConnectionSettings
+from thumbwheel.errors import ApiError, ClientError
+from thumbwheel.feedback_queue.buffer import Item, Kind
+
+#: Statuses of the API that are about a body and not about the sender.
+FAULTY_BODY = frozenset({400, 413, 422})
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """An item that is not stored and will not be sent again.
+
+    kind    event or completion
+    id      the event's id, or the completion's
+    code    invalid, conflict, erased, or another code of the API; failed: an unexpected error here; closed: the queue
+            was closed before the API took the item
+    reason  what is wrong, for people
+    body    the item as JSON, as it goes over the wire
+    """
+
+    kind: Kind
+    id: str
+    code: str
+    reason: str
+    body: bytes
+
+
+Result = Literal["stored", "replayed"] | Undelivered
+
+
+class Delivery:
+    """The connections of one process.
+
+    pause  waits between two attempts; an error that it raises ends the call
+    """
+
+    def __init__(self, settings: ConnectionSettings, timeout: float, pause: Callable[[float], None]) -> None:
+        self._settings, self._timeout = settings, timeout
+        self._retries = Retries(sys.maxsize, inf, pause)
+        self._connecting = threading.Lock()
+        self._made: Http | None = None
+
+    def connect(self) -> Http:
+        """Returns the pool of connections; the first call reads the certificates of the machine, for some ms."""
+        with self._connecting:
+            if self._made is None:
+                self._made = Http(self._settings, timeout=self._timeout, retries=self._retries)
+            return self._made
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def send(self, items: list[Item]) -> Iterator[Sequence[tuple[Item, Result]]]:
+        """Sends items of one kind, and yields them with their results as soon as those are known."""
+        if items and items[0].kind == "event":
+            yield from self._send_events(items)
+        else:
+            for item in items:
+                yield [(item, self._register(item))]
+
+    def _send_events(self, items: list[Item]) -> Iterator[Sequence[tuple[Item, Result]]]:
+        """Sends events as one batch. If the batch as a whole is faulty, its halves are sent on their own."""
+        try:
+            lines = b"\n".join(item.body for item in items)
+            answer = self.connect().send("POST", "/v1/feedback/batch", lines=lines, safe=True)
+            results = [_result(item, fields) for item, fields in zip(items, answer.json()["items"], strict=True)]
+        except ApiError as error:
+            if error.status in FAULTY_BODY and len(items) > 1:
+                yield from self._send_events(items[: len(items) // 2])
+                yield from self._send_events(items[len(items) // 2 :])
+                return
+            results = [undelivered(item, error.code, error.message) for item in items]
+        except ClientError as error:
+            results = [undelivered(item, "failed", error.message) for item in items]
+        yield list(zip(items, results, strict=True))
+
+    def _register(self, item: Item) -> Result:
+        try:
+            path = f"/v1/completions/{quote(item.id, safe='')}"
+            answer = self.connect().send("PUT", path, document=item.body, safe=True).json()
+        except ApiError as error:
+            return undelivered(item, error.code, error.message)
+        except ClientError as error:
+            return undelivered(item, "failed", error.message)
+        return _result(item, answer)
+
+
+def undelivered(item: Item, code: str, reason: str) -> Undelivered:
+    return Undelivered(item.kind, item.id, code, reason, item.body)
+
+
+def _result(item: Item, fields: dict[str, str]) -> Result:
+    match fields["status"]:
+        case "stored":
+            return "stored"
+        case "replayed":
+            return "replayed"
+        case status:
+            return undelivered(item, status, fields.get("error") or status)

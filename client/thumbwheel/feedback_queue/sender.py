@@ -1,0 +1,205 @@
+"""`QueueSender`: the threads that send what a buffer holds, in one process.
+
+    put ─▶ buffer ─▶ a thread of the events: batches in their order ─▶ API
+                 └─▶ a thread of the completions, and up to three that help it: one request for each ─▶ API
+
+A thread looks every `interval` for what has come; after ten seconds without anything it sleeps. So a put of a busy
+product wakes nobody, and requests and threads seldom compete for the interpreter. The threads are daemons: those that
+are not closed in time do not keep the process alive.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from queue import Empty, SimpleQueue
+
+from thumbwheel.connection_settings import ConnectionSettings
+from thumbwheel.feedback_queue.buffer import KINDS, Buffer, Item, Kind
+from thumbwheel.feedback_queue.delivery import Delivery, Result, undelivered
+
+log = logging.getLogger("thumbwheel")
+
+#: Items, and bytes of their bodies, that are sent together: far below the limits of the API.
+MOST_ITEMS: dict[Kind, int] = {"event": 500, "completion": 16}
+MOST_BYTES = 2 * 2**20
+#: Waiting items that are sent before the interval is over.
+FULL: dict[Kind, int] = {"event": 500, "completion": 100}
+#: Threads of each kind. Events keep their order, so one thread sends them.
+MOST_THREADS: dict[Kind, int] = {"event": 1, "completion": 4}
+#: Waiting items of a thread after which another one helps it.
+BACKLOG = 32
+#: Intervals without an item after which a thread sleeps until the next one.
+IDLE_INTERVALS = 20
+
+
+class _Ended(Exception):
+    """The time in which items may be sent is over."""
+
+
+class QueueSender:
+    """Starts its threads when they are needed.
+
+    settled  is called with items that are stored, or that will not be sent again, and their results
+    failed   is called before each pause after a failed attempt
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        settings: ConnectionSettings,
+        settled: Callable[[Sequence[tuple[Item, Result]]], None],
+        failed: Callable[[], None],
+        *,
+        interval: float,
+        timeout: float,
+    ) -> None:
+        self._buffer = buffer
+        self._settled, self._failed = settled, failed
+        self._interval = interval
+        self.delivery = Delivery(settings, timeout, self._pause)
+        self._wakes: dict[Kind, SimpleQueue[None]] = {kind: SimpleQueue() for kind in KINDS}
+        self._asleep: dict[Kind, bool] = dict.fromkeys(KINDS, False)
+        self._threads: dict[Kind, list[threading.Thread]] = {kind: [] for kind in KINDS}
+        self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
+        self._leaving = threading.Lock()
+        self._users = 1
+        self._progress = threading.Condition()
+        self._hurried = 0  # items up to this number do not wait for others
+        self._closing = threading.Event()
+        self._ends_at = inf
+
+    def notice(self, kind: Kind, waiting: int) -> None:
+        """Wakes or starts a thread if a put needs one, after which `waiting` items wait. It never waits itself."""
+        if self._asleep[kind] or waiting == FULL[kind]:
+            self._wakes[kind].put(None)
+        if not self._threads[kind]:
+            self._start(kind, self._work)
+
+    def flush(self, seconds: float) -> bool:
+        """Returns whether all that was put before is sent, or refused, within `seconds`."""
+        last = self._buffer.last
+        self._hurried = max(self._hurried, last)
+        for kind in KINDS:
+            self._wakes[kind].put(None)
+        with self._progress:
+            return self._progress.wait_for(lambda: (self._buffer.oldest() or inf) > last, seconds)
+
+    def close(self, seconds: float) -> list[Item]:
+        """Sends what is there for up to `seconds`, ends the threads, and returns what is left."""
+        self._ends_at = time.monotonic() + seconds
+        self._closing.set()
+        for kind in KINDS:
+            self._wakes[kind].put(None)
+        for kind in KINDS:
+            with self._starting[kind]:
+                threads = list(self._threads[kind])
+            for thread in threads:
+                thread.join(max(0.0, self._ends_at - time.monotonic()))
+            if not threads:  # none was needed yet, or none can be started any more
+                self._send_until_empty(kind)
+        self._leave()
+        return self._buffer.clear()
+
+    def _start(self, kind: Kind, work: Callable[[Kind], None]) -> None:
+        if not self._starting[kind].acquire(blocking=False):
+            return  # another thread starts one
+        try:
+            if len(self._threads[kind]) < MOST_THREADS[kind] and not self._closing.is_set():
+                thread = threading.Thread(target=work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
+                with self._leaving:
+                    self._users += 1
+                thread.start()
+                self._threads[kind].append(thread)
+        except RuntimeError:  # the interpreter is shutting down: `close` sends what waits
+            self._leave()
+        finally:
+            self._starting[kind].release()
+
+    def _work(self, kind: Kind) -> None:
+        while self._wait(kind):
+            self._send_some(kind)
+        self._send_until_empty(kind)
+        self._leave()
+
+    def _help(self, kind: Kind) -> None:
+        """Sends what is behind, and ends."""
+        while self._send_some(kind):
+            pass
+        with self._starting[kind]:
+            self._threads[kind].remove(threading.current_thread())
+        self._leave()
+
+    def _leave(self) -> None:
+        """Closes the connections if nobody uses them any more: neither the threads, nor the product until it closes."""
+        with self._leaving:
+            self._users -= 1
+            if not self._users:
+                self.delivery.close()
+
+    def _wait(self, kind: Kind) -> bool:
+        """Waits until items should be sent; returns False once the queue is closing."""
+        idle = 0
+        while not self._closing.is_set():
+            if idle == IDLE_INTERVALS:
+                self._sleep(kind)
+                idle = 0
+            until = time.monotonic() + self._interval
+            while self._buffer.waiting(kind) < FULL[kind] and not self._closing.is_set():
+                if (self._buffer.oldest_waiting(kind) or inf) <= self._hurried:
+                    return True
+                try:
+                    self._wakes[kind].get(timeout=max(0.0, until - time.monotonic()))
+                except Empty:
+                    break
+            if self._buffer.waiting(kind):
+                return not self._closing.is_set()
+            idle += 1
+        return False
+
+    def _sleep(self, kind: Kind) -> None:
+        """Waits without an end for the next item, or for the end."""
+        self._asleep[kind] = True
+        if not self._buffer.waiting(kind) and not self._closing.is_set():
+            self._wakes[kind].get()
+        self._asleep[kind] = False
+
+    def _send_until_empty(self, kind: Kind) -> None:
+        while time.monotonic() < self._ends_at and self._send_some(kind):
+            pass
+
+    def _send_some(self, kind: Kind) -> bool:
+        """Sends the oldest items; returns False if there were none, or if the time is over."""
+        items = self._buffer.take(kind, MOST_ITEMS[kind], MOST_BYTES)
+        if self._buffer.waiting(kind) > BACKLOG * len(self._threads[kind]):
+            self._start(kind, self._help)  # here, as it would cost a put most of a millisecond
+        settled = 0
+        try:
+            for results in self.delivery.send(items):
+                self._settle(results)
+                settled += len(results)
+        except _Ended:
+            return False
+        except Exception as error:
+            log.exception("%d %ss were not sent", len(items) - settled, kind)
+            reason = f"{type(error).__name__}: {error}"
+            self._settle([(item, undelivered(item, "failed", reason)) for item in items[settled:]])
+        return bool(items)
+
+    def _settle(self, results: Sequence[tuple[Item, Result]]) -> None:
+        self._settled(results)
+        self._buffer.done([item for item, _ in results])
+        with self._progress:
+            self._progress.notify_all()
+
+    def _pause(self, seconds: float) -> None:
+        """Waits between two attempts; closing cuts it short for another attempt. Raises `_Ended`."""
+        self._failed()
+        if not self._closing.is_set():
+            self._closing.wait(seconds)
+            return
+        left = self._ends_at - time.monotonic()
+        if seconds > left:
+            raise _Ended
+        time.sleep(seconds)
