@@ -20,6 +20,8 @@ PSYCOPG_ALONE = {
 }  # fmt: skip
 
 PREFIX = "THUMBWHEEL_"
+#: The shortest key of pseudonyms.
+KEY_BYTES = 32
 #: Variables that only docker-compose.yml reads.
 COMPOSE_NAMES = {"THUMBWHEEL_MODELS", "THUMBWHEEL_BIND"}
 
@@ -109,6 +111,12 @@ class Settings(BaseSettings):
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
 
+    pseudonym_key: SecretStr | None = Field(
+        None,
+        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same ones for "
+        "every process and for ever; needed by projects that mask texts or hash actors",
+    )
+
     gateway: bool = Field(
         default=False, description="true: the API also answers OpenAI's completions (docs/gateway.md)"
     )
@@ -145,7 +153,7 @@ class Settings(BaseSettings):
     judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
     judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
 
-    @field_validator("judge_url", "judge_model", "judge_key", "public_url", mode="before")
+    @field_validator("judge_url", "judge_model", "judge_key", "public_url", "pseudonym_key", mode="before")
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return None if value == "" else value
@@ -178,6 +186,13 @@ class Settings(BaseSettings):
         text = key.get_secret_value() if key is not None else ""
         if not (text.isascii() and text.isprintable() and " " not in text) and text:
             raise ValueError("has characters that no header can carry")
+        return key
+
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) < KEY_BYTES:
+            raise ValueError(f"is shorter than {KEY_BYTES} bytes: make one with `openssl rand -hex 32`")
         return key
 
     @field_validator("database_url")

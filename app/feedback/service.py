@@ -79,6 +79,13 @@ def watermark(session: Session, project: str) -> int:
     return store.watermark(session, project)
 
 
+def wait_for_writers(session: Session, project: str) -> None:
+    """Waits for the transactions that write to the log, and keeps others waiting until this transaction ends. They see
+    then what it has changed.
+    """
+    store.hold_log(session, project)
+
+
 def more_than(session: Session, project: str, events: int) -> bool:
     """Returns whether the project has more than `events` events; reads no more of them than that."""
     return store.more_than(session, project, events)

@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app.access.operator_log import service as operator_log
+from app.feedback import service as feedback
 from app.gates import documents
 from app.gates import service as gates
 from app.projects import service as projects
@@ -28,9 +29,16 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
 
 def change(session: Session, project: str, change: wire.ProjectChange, by: str) -> wire.Project:
     """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
-    fault of the gates.
+    fault of the gates. After the commit, no feedback is stored by earlier settings on redaction and actors.
     """
-    operator_log.note(session, changed=sorted(change.model_dump(exclude_none=True)), archived=change.archived)
+    noted = {} if change.redaction is None else {"redaction": change.redaction.mode}
+    if change.actors is not None:
+        noted["actors"] = change.actors
+    sections = sorted(change.model_dump(exclude_none=True))
+    operator_log.note(session, changed=sections, archived=change.archived, **noted)
     if change.gates is not None:
         gates.adopt_document(session, project, change.gates, by)
-    return projects.change(session, project, change)
+    changed = projects.change(session, project, change)
+    if noted:
+        feedback.wait_for_writers(session, project)
+    return changed

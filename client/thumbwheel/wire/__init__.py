@@ -101,6 +101,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    ActorForm,
     FeedbackLimits,
     MonitoringRules,
     NewProject,
@@ -108,6 +109,8 @@ from thumbwheel.wire.projects import (
     ProjectChange,
     ProjectConfiguration,
     RecipeChoice,
+    RedactionMode,
+    RedactionRules,
     Slug,
     SnapshotRules,
     StoredConfiguration,
@@ -215,6 +218,7 @@ from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 
 __all__ = [
     "MAX_TEXT",
+    "ActorForm",
     "AdoptedGates",
     "Answer",
     "AnyAssertion",
@@ -364,6 +368,8 @@ __all__ = [
     "RecipeChanges",
     "RecipeChoice",
     "Recommendation",
+    "RedactionMode",
+    "RedactionRules",
     "Refusal",
     "Release",
     "ReleaseApproval",

@@ -104,12 +104,34 @@ class FeedbackLimits(Body):
     actor_per_minute: PerMinute = Field(None, description="of one actor; only single events are counted")
 
 
+RedactionMode = Literal["off", "mask", "reject"]
+#: plain: as they were sent; hashed: keyed hashes of them.
+ActorForm = Literal["plain", "hashed"]
+ACTORS = (
+    "hashed: events are stored with a keyed hash in place of the actor's id, and calls still take the id itself; events "
+    "that were received before keep the ids that they have"
+)
+
+
+class RedactionRules(Body):
+    """What is done before anything is stored with personal data and secrets that the texts of feedback hold."""
+
+    mode: RedactionMode = Field(
+        "off", description="mask: placeholders such as [EMAIL_417] replace them; reject: such feedback is refused"
+    )
+    kinds: list[Name] | None = Field(
+        None, max_length=100, description="kinds that are looked for, such as email; null: all that this version knows"
+    )
+
+
 class ProjectConfiguration(Body):
     recipe: RecipeChoice = RecipeChoice()
     trigger: TriggerRules = TriggerRules()
     snapshot: SnapshotRules = SnapshotRules()
     monitoring: MonitoringRules = MonitoringRules()
     limits: FeedbackLimits = FeedbackLimits()
+    redaction: RedactionRules = RedactionRules()
+    actors: ActorForm = Field("plain", description=ACTORS)
 
 
 class StoredConfiguration(ProjectConfiguration):
@@ -117,6 +139,11 @@ class StoredConfiguration(ProjectConfiguration):
 
     recipe: StoredRecipeChoice = StoredRecipeChoice()
     gates: AdoptedGates = Field(description="the adopted version of the project's gates")
+    protected_since: datetime | None = Field(
+        None,
+        description="since when redaction and actors are set as they are: what was received before is stored as it was "
+        "then; null: they were never changed",
+    )
 
 
 class NewProject(ProjectConfiguration):
@@ -146,6 +173,8 @@ class ProjectChange(Body):
     snapshot: SnapshotRules | None = None
     monitoring: MonitoringRules | None = None
     limits: FeedbackLimits | None = None
+    redaction: RedactionRules | None = None
+    actors: ActorForm | None = Field(None, description=ACTORS)
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"
     )
