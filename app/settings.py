@@ -113,7 +113,7 @@ class Settings(BaseSettings):
 
     pseudonym_key: SecretStr | None = Field(
         None,
-        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same ones for "
+        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same ones in "
         "every process and for ever; needed by projects that mask texts or hash actors",
     )
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -13,6 +14,7 @@ from app.errors import NotFound
 from app.feedback import store
 from app.feedback.tables import Event
 from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
+from app.projects.protection import service as protections
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +31,17 @@ def page(
     completion_id: str | None = None,
     actor: str | None = None,
 ) -> Page[wire.StoredEvent]:
-    """Returns a page of events, newest first. Raises `Invalid` for a cursor of another listing."""
-    rows = store.newest(
-        session,
-        project,
-        before=key_of_cursor(cursor, number_up_to(MAX_INT8)),
-        limit=limit + 1,
-        completion_id=completion_id,
-        actor=actor,
-    )
+    """Returns a page of events, newest first. Raises `Invalid` for a cursor of another listing.
+
+    actor  the caller's own id or its hash: events are found under both
+    """
+    before = key_of_cursor(cursor, number_up_to(MAX_INT8))
+    forms = (None,) if actor is None else protections.forms_of_actor(session, project, actor)
+    found = [
+        store.newest(session, project, before=before, limit=limit + 1, completion_id=completion_id, actor=form)
+        for form in forms
+    ]
+    rows = sorted(chain.from_iterable(found), key=lambda row: row.position, reverse=True)[: limit + 1]
     return page_of(rows, limit, lambda row: str(row.position), _stored)
 
 
@@ -72,6 +76,11 @@ def completion(session: Session, project: str, completion_id: str) -> wire.Store
         log_probs=row.log_probs,
         metadata=row.extra,
     )
+
+
+def has_events_of(session: Session, project: str, actor: str) -> bool:
+    """Returns whether events are stored under exactly this id of an actor."""
+    return bool(store.newest(session, project, before=None, limit=1, completion_id=None, actor=actor))
 
 
 def watermark(session: Session, project: str) -> int:

@@ -31,7 +31,7 @@ def change(session: Session, project: str, change: wire.ProjectChange, by: str) 
     """Changes the project, and adopts the given gates. Raises what `projects.change` raises, and `Invalid` with every
     fault of the gates. After the commit, no feedback is stored by earlier settings on redaction and actors.
     """
-    noted = {} if change.redaction is None else {"redaction": change.redaction.mode}
+    noted: dict[str, str] = {} if change.redaction is None else {"redaction": change.redaction.mode}
     if change.actors is not None:
         noted["actors"] = change.actors
     sections = sorted(change.model_dump(exclude_none=True))

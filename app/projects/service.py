@@ -53,8 +53,8 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
     """Replaces the given sections but the gates. Requested runs keep the configuration that they began with.
 
     Only `project_setup.service.change` calls this, which also adopts gates, and waits for feedback that is stored by
-    the earlier settings. Raises `NotFound`, `Invalid` with the fields of a wrong recipe or redaction, and `Conflict` for
-    pseudonyms without a key.
+    the earlier settings. Raises `NotFound`, `Invalid` with the fields of a wrong recipe or redaction, and `Conflict` if
+    pseudonyms lack their key.
     """
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:

@@ -12,7 +12,7 @@ from thumbwheel import wire
 if TYPE_CHECKING:
     from thumbwheel import Client
 
-SECTIONS = ("recipe", "trigger", "snapshot", "monitoring")
+SECTIONS = ("recipe", "trigger", "snapshot", "monitoring", "redaction", "actors")
 REASON = "restored from an export"
 
 

@@ -106,6 +106,9 @@ def erased(session: Session, project: str, actors: Sequence[str]) -> set[str]:
     return {actors[number - 1] for number in numbers}
 
 
+#: Of a row for the log: what comes behind them is not stored.
+STORED_COLUMNS = 16
+
 _INSERT_EVENTS = text("""
     WITH item AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -148,7 +151,7 @@ _INSERT_COMPLETIONS = text("""
 
 def insert_events(session: Session, rows: Sequence[EventRow], at: Sequence[LogPlace]) -> None:
     """Inserts events at these places. The caller holds the log's lock, and has seen that ids and places are free."""
-    session.execute(_INSERT_EVENTS, _columns(rows, at))
+    session.execute(_INSERT_EVENTS, _columns([row[:STORED_COLUMNS] for row in rows], at))
 
 
 def insert_completions(session: Session, rows: Sequence[CompletionRow], at: Sequence[LogPlace]) -> None:

@@ -100,8 +100,9 @@ async def append_events(
 
     versions  of the settings on redaction and actors that the rows were made by, where a project has any
 
-    Raises an error with the SQLSTATE `OUTDATED` if a project has others now. Erased actors are looked up once the lock is held, among the tombstones committed by then: an erasure that
-    committed its tombstone and then took the log's lock misses no event.
+    Raises an error with the SQLSTATE `OUTDATED` if a project has others now. Erased actors are looked up once the lock
+    is held, among the tombstones committed by then: an erasure that committed its tombstone and then took the log's lock
+    misses no event.
     """
     *stored, known_as = _columns(rows)
     sent = known_as if any(name is not None for name in known_as) else None

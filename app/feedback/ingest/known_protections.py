@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.errors import Unavailable
+from app.errors import Invalid, Unavailable
 from app.feedback.ingest.entries import IngestEntry
 from app.feedback.ingest.protected import ProtectedEntry, protected
 from app.projects.protection.service import MOST_VERSIONS, protection
@@ -61,7 +61,7 @@ class KnownProtections:
         return all(each.by.id == self.version(each.entry.row[0]) for each in ready)
 
     async def protected(self, entries: Sequence[IngestEntry]) -> list[ProtectedEntry]:
-        """Returns what is stored of each entry by the known settings of its project, of one version for each project."""
+        """Returns what is stored of each entry by the known settings of its project: one version for each project."""
         known = {project: self.of(project) for project in {entry.row[0] for entry in entries}}
         works = sum(len(text) for entry in entries if entry.row[0] in self._known for text in _texts(entry))
         if works <= FEW_CHARACTERS:
@@ -79,7 +79,10 @@ def protected_by(known: ProjectProtection, entry: IngestEntry) -> ProtectedEntry
     if newest.changes_feedback and known.pseudonyms is None:
         trouble = Unavailable(known.trouble or "", code="pseudonym_key")
         return ProtectedEntry(entry, newest, trouble, Counter())
-    return protected(entry, newest, known.pseudonyms)
+    try:
+        return protected(entry, newest, known.pseudonyms)
+    except Invalid as error:  # a kind that needs a library which this machine does not have
+        return ProtectedEntry(entry, newest, Unavailable(error.message, code=error.code), Counter())
 
 
 def _texts(entry: IngestEntry) -> Iterable[str]:

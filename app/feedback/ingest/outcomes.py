@@ -28,7 +28,7 @@ OF_A_BODY = (
     ValueError,
     OverflowError,
 )
-#: Times that the settings on redaction and actors are read for one transaction: an operator does not change them faster.
+#: Times that the settings on redaction and actors are read for one transaction: nobody changes them as often.
 MOST_READS = 5
 
 
@@ -87,7 +87,9 @@ async def _outcomes(
         if fates.count("new") == len(fates):
             return [BodyOutcome(entry.row[1], "stored") for entry in entries]
         ready = [ProtectedEntry(entry, UNPROTECTED) for entry in given]
-    keys = {each.entry.row[:2] for each, fate in zip(ready, _with_refused(ready, fates), strict=True) if fate == "there"}
+    keys = {
+        each.entry.row[:2] for each, fate in zip(ready, _with_refused(ready, fates), strict=True) if fate == "there"
+    }
     there = await kind.stored(connection, keys) if keys else {}
     return [
         _outcome(kind, sent, each, fate, there, known.of(sent.row[0]))

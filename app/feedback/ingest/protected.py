@@ -35,7 +35,7 @@ class ProtectedEntry(NamedTuple):
     entry: IngestEntry
     by: Protection
     refusal: ThumbwheelError | None = None
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter()  # noqa: RUF012 - never changed
 
 
 def protected(entry: IngestEntry, by: Protection, pseudonyms: Pseudonyms | None) -> ProtectedEntry:
@@ -76,7 +76,7 @@ def _entry(entry: IngestEntry, document: dict[str, Any], known_as: str | None) -
             return quick
     model = wire.Event if isinstance(body, bytes) else type(body)
     read = signals.parse(model, document)
-    if isinstance(read, list):
+    if isinstance(read, Faults):
         return Invalid(
             f"With placeholders in place of personal data, this cannot be stored: {read.sentence()}",
             code="not_maskable",

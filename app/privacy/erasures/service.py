@@ -30,12 +30,15 @@ from app.labels.summaries import service as summaries
 from app.monitoring.approval import service as approval
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
+from app.privacy.erasures.actor_forms import are_kept_away, digests_of, forms_of, place_in_log
 from app.privacy.erasures.certificates import certify, count, erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.published import publish
 from app.privacy.erasures.tables import Erasure
 from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
+from app.projects.protection import service as protections
+from app.projects.protection.pseudonyms import is_hashed
 from app.snapshots.redactions import service as redactions
 
 log = logging.getLogger(__name__)
@@ -55,17 +58,20 @@ def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure
     """Requests the erasure of an actor, whose feedback is not stored from now on. Returns the running erasure if there
     is one, or the last one if no feedback came since. A failed erasure starts again where it stopped.
 
+    actor  the caller's own id or its hash: events are erased under both, where actors of the project are or were hashed
+
     Raises `NotFound` if the log has no actor with this id.
     """
-    actor_sha256 = feedback.actor_sha256(project, actor)
-    before = store.newest_of(session, project, actor_sha256)
-    if before is None or (before.state == "done" and not feedback.is_kept_away(session, project, actor_sha256)):
+    forms = sorted(protections.forms_of_actor(session, project, actor), key=is_hashed)
+    digests = [feedback.actor_sha256(project, form) for form in forms]
+    before = store.newest_of(session, project, digests)
+    if before is None or (before.state == "done" and not are_kept_away(session, project, digests)):
         # New events are possible only while the actor's feedback is stored, so the log is read only then.
-        new = store.anything_of(session, project, actor)
+        new = store.anything_of(session, project, forms)
         projects.lock(session, project)
-        before = store.newest_of(session, project, actor_sha256)
+        before = store.newest_of(session, project, digests)
         if new and (before is None or before.state == "done"):
-            return _shown(session, _begin(session, project, actor, actor_sha256, by))
+            return _shown(session, _begin(session, project, forms, by))
         if before is None:
             raise NotFound(f"No feedback of an actor {actor!r} is stored: check the id.", code="actor_not_found")
     if before.state == "failed":
@@ -101,7 +107,8 @@ def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Eras
     """
     row = _require(session, project, erasure_id)
     projects.lock(session, project)
-    newest = store.newest_of(session, project, row.actor_sha256)
+    digests = digests_of(row)
+    newest = store.newest_of(session, project, digests)
     assert newest is not None
     if newest.state != "done":
         raise Conflict(
@@ -109,8 +116,9 @@ def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Eras
             code="erasure_unfinished",
             details={"erasure_id": str(newest.id)},
         )
-    if feedback.is_kept_away(session, project, row.actor_sha256):
-        feedback.let_back(session, project, row.actor_sha256)
+    if any(feedback.is_kept_away(session, project, digest) for digest in digests):
+        for digest in digests:
+            feedback.let_back(session, project, digest)
         row.lifted_at, row.lifted_by = now(), by
     return _shown(session, row)
 
@@ -165,8 +173,13 @@ def _look(session: Session, row: Erasure) -> None:
         session.flush()
         vacuums.touch(session, row.id, ("erasures", "erased_completions"))
         certify(row, {"events": 0, "completions": 0, "audit_items": 0, "suspicions": 0, "quarantine_decisions": 0})
-    last = store.remember(session, row, int(row.place), AT_ONCE)
-    row.step, row.place = ("events", "") if last is None else ("log", str(last))
+    number, after = place_in_log(row.place)
+    forms = forms_of(row)
+    last = store.remember(session, row, forms[number], after, AT_ONCE)
+    if last is not None or number + 1 < len(forms):
+        row.place = f"{number + 1}:0" if last is None else f"{number}:{last}"
+    else:
+        row.step, row.place = "events", ""
 
 
 def _erase_events(session: Session, row: Erasure) -> None:
@@ -191,10 +204,9 @@ def _erase_completions(session: Session, row: Erasure) -> None:
 
 
 def _erase_labels(session: Session, row: Erasure) -> None:
-    assert row.actor is not None
     part = store.completions_of(session, row.id, row.place, AT_ONCE)
     items, suspicions = audits.erase(session, row.project_id, part)
-    decisions = quarantine.erase(session, row.project_id, row.actor)
+    decisions = sum(quarantine.erase(session, row.project_id, form) for form in forms_of(row))
     summaries.forget(session, row.project_id)
     values = approval.forget(session, row.project_id)
     touched = {
@@ -223,7 +235,7 @@ def _redact(session: Session, row: Erasure) -> None:
 def _end(session: Session, row: Erasure) -> None:
     if store.forget_completions(session, row.id, AT_ONCE) == AT_ONCE:
         return
-    row.actor, row.state, row.finished_at = None, "done", now()
+    row.actor, row.pseudonym, row.state, row.finished_at = None, None, "done", now()
     vacuums.release(session, row.id)
     publish(session, row, "erasure.completed")
     log.info("erasure %s is done", row.id)
@@ -243,14 +255,18 @@ STEPS: Mapping[str, Callable[[Session, Erasure], None]] = {
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _begin(session: Session, project: str, actor: str, actor_sha256: bytes, by: str) -> Erasure:
-    feedback.keep_away(session, project, actor_sha256)
+def _begin(session: Session, project: str, forms: Sequence[str], by: str) -> Erasure:
+    digests = [feedback.actor_sha256(project, form) for form in forms]
+    for digest in digests:
+        feedback.keep_away(session, project, digest)
     row = store.insert_erasure(
         session,
         {
             "project_id": project,
-            "actor_sha256": actor_sha256,
-            "actor": actor,
+            "actor_sha256": digests[0],
+            "actor": forms[0],
+            "pseudonym": forms[1] if len(forms) > 1 else None,
+            "pseudonym_sha256": digests[1] if len(forms) > 1 else None,
             "state": "pending",
             "step": "log",
             "requested_by": by,

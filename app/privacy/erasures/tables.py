@@ -19,6 +19,10 @@ class Erasure(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     actor_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     actor: Mapped[OwnId | None] = mapped_column(comment="null once it is done")
+    pseudonym: Mapped[OwnId | None] = mapped_column(
+        comment="the hash of the actor's id, by which events are stored; null once it is done"
+    )
+    pseudonym_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, comment="of project, NUL and pseudonym")
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(16), comment="the next one")
     place: Mapped[str] = mapped_column(

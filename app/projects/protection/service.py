@@ -6,13 +6,15 @@ another key stores nothing in such a project, rather than giving the same person
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
 from app import settings
 from app.errors import Conflict, Fault, Invalid, Unavailable
-from app.privacy.redaction.findings import KINDS
+from app.privacy.redaction import detection
+from app.privacy.redaction.findings import BUILT_IN_KINDS, KINDS
 from app.projects.protection import store
 from app.projects.protection.pseudonyms import Pseudonyms, fingerprint
 from app.projects.protection.setting import ProjectProtection, Protection
@@ -31,11 +33,11 @@ OTHER_KEY = (
 
 
 def require_known(rules: wire.RedactionRules) -> wire.RedactionRules:
-    """Returns the rules, with the names of all kinds where they shall apply to all. Raises `Invalid` for a kind that is
-    unknown.
+    """Returns the rules, with the names of the built-in kinds where none are named. Raises `Invalid` for a kind that is
+    unknown, or that this machine cannot find.
     """
-    kinds = sorted(KINDS) if rules.kinds is None else sorted(set(rules.kinds))
-    known = ", ".join(sorted(KINDS))
+    kinds = sorted(BUILT_IN_KINDS if rules.kinds is None else set(rules.kinds))
+    known = ", ".join(KINDS)
     faults = [
         Fault(f"/redaction/kinds/{place}", f"there is no kind of this name: choose of {known}")
         for place, kind in enumerate(rules.kinds or ())
@@ -46,7 +48,10 @@ def require_known(rules: wire.RedactionRules) -> wire.RedactionRules:
     if faults:
         what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The redaction is wrong: {what}.", code="invalid_redaction", faults=faults)
-    return rules if rules.mode == "off" else rules.model_copy(update={"kinds": kinds})
+    if rules.mode == "off":
+        return rules
+    detection.find("", frozenset(kinds))
+    return rules.model_copy(update={"kinds": kinds})
 
 
 def adopt(session: Session, project: str, rules: wire.RedactionRules, actors: wire.ActorForm) -> datetime | None:
@@ -60,10 +65,12 @@ def adopt(session: Session, project: str, rules: wire.RedactionRules, actors: wi
     kinds = frozenset(rules.kinds or ()) if rules.mode != "off" else frozenset[str]()
     wanted = Protection(None, rules.mode, kinds, actors == "hashed")
     if _says(before) == (wanted.mode, wanted.kinds, wanted.hashes_actors):
-        return before and before.created_at
+        return None if before is None else before.created_at
     if wanted.changes_feedback:
         _adopt_key(session, project)
-    return store.append(session, project, wanted.mode, sorted(wanted.kinds), hashes_actors=wanted.hashes_actors).created_at
+    return store.append(
+        session, project, wanted.mode, sorted(wanted.kinds), hashes_actors=wanted.hashes_actors
+    ).created_at
 
 
 def protection_of(session: Session, project: str) -> ProjectProtection:
@@ -134,4 +141,4 @@ def _says(row: ProtectionVersion | None) -> tuple[str, frozenset[str], bool]:
 
 
 def _version(row: ProtectionVersion) -> Protection:
-    return Protection(row.id, row.mode, frozenset(row.kinds), row.hashes_actors)
+    return Protection(row.id, cast("wire.RedactionMode", row.mode), frozenset(row.kinds), row.hashes_actors)

@@ -15,7 +15,9 @@ def newest_first(session: Session, project: str, limit: int) -> Sequence[Protect
     return session.scalars(query.order_by(ProtectionVersion.number.desc()).limit(limit)).all()
 
 
-def append(session: Session, project: str, mode: str, kinds: Sequence[str], *, hashes_actors: bool) -> ProtectionVersion:
+def append(
+    session: Session, project: str, mode: str, kinds: Sequence[str], *, hashes_actors: bool
+) -> ProtectionVersion:
     """Appends a version. The caller has locked the project's row."""
     number = select(func.coalesce(func.max(ProtectionVersion.number), 0) + 1).where(
         ProtectionVersion.project_id == project

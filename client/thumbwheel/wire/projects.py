@@ -108,7 +108,7 @@ RedactionMode = Literal["off", "mask", "reject"]
 #: plain: as they were sent; hashed: keyed hashes of them.
 ActorForm = Literal["plain", "hashed"]
 ACTORS = (
-    "hashed: events are stored with a keyed hash in place of the actor's id, and calls still take the id itself; events "
+    "hashed: events are stored with a keyed hash in place of the actor's id, and calls still take the id itself; those "
     "that were received before keep the ids that they have"
 )
 
@@ -120,7 +120,7 @@ class RedactionRules(Body):
         "off", description="mask: placeholders such as [EMAIL_417] replace them; reject: such feedback is refused"
     )
     kinds: list[Name] | None = Field(
-        None, max_length=100, description="kinds that are looked for, such as email; null: all that this version knows"
+        None, max_length=100, description="kinds that are looked for, such as email; null: the built-in ones"
     )
 
 

@@ -60,4 +60,6 @@ def _is_code(text: str, start: int, end: int) -> bool:
     if is_placeholder(value):
         return True
     quoted = start > 0 and text[start - 1] in _QUOTES
-    return not quoted and (text[end : end + 1] in ("(", "[") or all(part.isidentifier() for part in value.split(".")) and "." in value)
+    return not quoted and (
+        text[end : end + 1] in ("(", "[") or (all(part.isidentifier() for part in value.split(".")) and "." in value)
+    )
