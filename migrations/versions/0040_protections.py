@@ -41,11 +41,11 @@ def upgrade() -> None:
     sa.UniqueConstraint('project_id', 'number', name=op.f('uq_protections_project_id_number'))
     )
     op.create_table('pseudonym_key',
-    sa.Column('only', sa.Boolean(), nullable=False),
+    sa.Column('one', sa.Boolean(), nullable=False),
     sa.Column('fingerprint', sa.LargeBinary(), nullable=False),
     sa.Column('since', sa.DateTime(timezone=True), nullable=False),
-    sa.CheckConstraint("only", name=op.f('ck_pseudonym_key_one_row')),
-    sa.PrimaryKeyConstraint('only', name=op.f('pk_pseudonym_key'))
+    sa.CheckConstraint("one", name=op.f('ck_pseudonym_key_one_row')),
+    sa.PrimaryKeyConstraint('one', name=op.f('pk_pseudonym_key'))
     )
     # A function, so that it looks with a snapshot of its own: a statement that waited for the log's lock began before
     # the new version was there, and would not see it.

@@ -101,12 +101,19 @@ async def append_events(
     versions  of the settings on redaction and actors that the rows were made by, where a project has any
 
     Raises an error with the SQLSTATE `OUTDATED` if a project has others now. Erased actors are looked up once the lock
-    is held, among the tombstones committed by then: an erasure that committed its tombstone and then took the log's lock
-    misses no event.
+    is held, among the tombstones committed by then: an erasure that committed its tombstone and then took the log's
+    lock misses no event.
     """
     *stored, known_as = _columns(rows)
     sent = known_as if any(name is not None for name in known_as) else None
     return await _append(connection, _APPEND_EVENTS, [*stored, _sequences(stored), sent], versions)
+
+
+async def require_current(connection: asyncpg.Connection, versions: Versions) -> None:
+    """Raises an error with the SQLSTATE `OUTDATED` if a project has other settings on redaction and actors now."""
+    await connection.fetchval(
+        "SELECT require_protections($1::text[], $2::uuid[])", list(versions), list(versions.values())
+    )
 
 
 async def try_to_append(connection: asyncpg.Connection) -> None:

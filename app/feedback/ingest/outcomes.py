@@ -69,6 +69,8 @@ async def _outcomes(
     else:
         entries = [each.entry for each in ready if each.refusal is None]
         versions = {each.entry.row[0]: each.by.id for each in ready}
+    if len(entries) < len(given):  # a refusal may be out of date, too
+        await append.require_current(connection, versions)
     try:
         fates = await kind.insert(connection, [entry.row for entry in entries], versions) if entries else []
     except OF_A_BODY as error:

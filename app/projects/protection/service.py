@@ -23,7 +23,7 @@ from app.projects.protection.tables import ProtectionVersion
 #: Versions by which a retry is compared with what is stored.
 MOST_VERSIONS = 20
 NO_KEY = (
-    "This process has no key of pseudonyms: set THUMBWHEEL_PSEUDONYM_KEY to at least 32 random bytes, the same ones for "
+    "This process has no key of pseudonyms: set THUMBWHEEL_PSEUDONYM_KEY to at least 32 random bytes, the same ones in "
     "every process (`openssl rand -hex 32`)."
 )
 OTHER_KEY = (

@@ -43,7 +43,7 @@ class ProjectProtection:
     trouble: str | None = None
 
     def forms_of(self, actor: str) -> tuple[str, ...]:
-        """Returns the ids under which events of the actor may be stored: the one that the settings give now comes first.
+        """Returns the ids under which events of the actor may be stored; the one of the present settings comes first.
 
         actor  the caller's own id, or its hash
         """

@@ -57,6 +57,6 @@ def lock_key(session: Session) -> None:
 
 
 def set_key(session: Session, fingerprint: bytes) -> None:
-    values = {"only": True, "fingerprint": fingerprint, "since": now()}
+    values = {"one": True, "fingerprint": fingerprint, "since": now()}
     session.execute(insert(PseudonymKey).values(**values).on_conflict_do_nothing())
     session.execute(update(PseudonymKey).values(fingerprint=fingerprint, since=values["since"]))

@@ -43,8 +43,8 @@ class PseudonymKey(Base):
 
     __tablename__ = "pseudonym_key"
 
-    only: Mapped[bool] = mapped_column(Boolean, primary_key=True, default=True)
+    one: Mapped[bool] = mapped_column(Boolean, primary_key=True, default=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     since: Mapped[Time]
 
-    __table_args__ = (CheckConstraint("only", name="one_row"),)
+    __table_args__ = (CheckConstraint("one", name="one_row"),)

@@ -40,7 +40,9 @@ def masked(document: dict[str, Any], by: Protection = MASK) -> dict[str, Any]:
 def test_a_value_has_the_same_placeholder_in_prompt_completion_and_edit_and_in_another_spelling() -> None:
     stored = masked(
         event(
-            prompt=f"Write to {MAIL}!", completion="To Ann.Lee@EXAMPLE.com?", signal={"kind": "edit", "text": f"<{MAIL}>"}
+            prompt=f"Write to {MAIL}!",
+            completion="To Ann.Lee@EXAMPLE.com?",
+            signal={"kind": "edit", "text": f"<{MAIL}>"},
         )
     )
 
@@ -84,7 +86,12 @@ def test_what_was_masked_stays_as_it_is() -> None:
         ),
         ({"prompt": [{"role": "tool", "tool_call_id": "t", "content": MAIL}]}, ["prompt", 0, "content"]),
         (
-            {"prompt": {"messages": [{"role": "user", "content": MAIL}], "tools": [{"name": "f", "description": MAIL}]}},
+            {
+                "prompt": {
+                    "messages": [{"role": "user", "content": MAIL}],
+                    "tools": [{"name": "f", "description": MAIL}],
+                }
+            },
             ["prompt", "tools", 0, "description"],
         ),
         (
