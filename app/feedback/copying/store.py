@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.feedback.ingest.append import CompletionRow, EventRow, lock_key, sequence_name
+from app.feedback.ingest.append import STORED_COLUMNS, CompletionRow, EventRow, lock_key, sequence_name
 
 
 def _time(column: str) -> str:
@@ -105,9 +105,6 @@ def erased(session: Session, project: str, actors: Sequence[str]) -> set[str]:
     ).scalar_one()
     return {actors[number - 1] for number in numbers}
 
-
-#: Of a row for the log: what comes behind them is not stored.
-STORED_COLUMNS = 16
 
 _INSERT_EVENTS = text("""
     WITH item AS MATERIALIZED (

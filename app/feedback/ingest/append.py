@@ -24,6 +24,8 @@ EventRow = tuple[
     str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
     str, bool, str | None, str | None, str | None,
 ]  # fmt: skip
+#: Of an event's row: what comes behind them is not stored.
+STORED_COLUMNS = 16
 #: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata, the
 #: completion where it is a message.
 CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str, str | None]

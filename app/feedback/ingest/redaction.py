@@ -7,7 +7,9 @@ other rows refer to, and media in base64 stay as they are.
 
 import json
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 from app.errors import pointer_part
@@ -21,6 +23,8 @@ MOST_ROUNDS = 4
 SMALL = 10**6
 MEDIA = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*;base64,[A-Za-z0-9+/=_-]*")
 BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{256,}")
+#: Stands between texts that are looked through together: no value goes on behind it, and none ends because of it.
+BETWEEN = "\n\x1e\n"
 #: Fields with ids and fixed words.
 OF_MESSAGE = frozenset({"role", "tool_call_id"})
 OF_SIGNAL = frozenset({"kind", "rejected_completion_id"})
@@ -35,10 +39,34 @@ class Redactor:
     def __init__(self, kinds: frozenset[str], placeholder: Callable[[str, str], str] | None) -> None:
         self._kinds = kinds
         self._placeholder = placeholder
+        self._collected: list[str] | None = None
+        self._with_findings: Iterator[bool] = iter(())
         self.found: list[tuple[str, str]] = []
 
     def event(self, document: dict[str, Any]) -> None:
         """Masks the texts of an event in place."""
+        self._read(self._event, document)
+
+    def completion(self, document: dict[str, Any]) -> None:
+        """Masks the texts of a registered completion in place. The tokens of a text that was masked are left out, since
+        they can be turned into the text."""
+        self._read(self._completion, document)
+
+    def _read(self, through: Callable[[dict[str, Any]], None], document: dict[str, Any]) -> None:
+        """Goes through a document twice: collects its texts, which are looked through at once, and then masks those
+        with findings. Most documents have none, and a look costs as much for a short text as for all of them.
+        """
+        self._collected = texts = []
+        through(document)
+        self._collected = None
+        findings = find(BETWEEN.join(texts), self._kinds)
+        if findings:
+            ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
+            found = {bisect_right(ends, place) for _, *places in findings for place in places}
+            self._with_findings = iter([number in found for number in range(len(texts))])
+            through(document)
+
+    def _event(self, document: dict[str, Any]) -> None:
         if document.get("prompt") is not None:
             document["prompt"] = self._prompt(document["prompt"])
             document["completion"] = self._answer(document["completion"])
@@ -49,9 +77,7 @@ class Redactor:
         if document.get("metadata"):
             document["metadata"] = self._value(document["metadata"], "/metadata")
 
-    def completion(self, document: dict[str, Any]) -> None:
-        """Masks the texts of a registered completion in place. The tokens of a text that was masked are left out, since
-        they can be turned into the text."""
+    def _completion(self, document: dict[str, Any]) -> None:
         document["prompt"] = self._prompt(document["prompt"])
         before = len(self.found)
         document["completion"] = self._answer(document["completion"])
@@ -142,11 +168,20 @@ class Redactor:
             own = self._text(name, at)
             while own in masked:  # two keys may have the same placeholder
                 own += "_"
-            shown = own if self._placeholder is not None or not self._segments_with_findings(name) else "…"
-            masked[own] = self._value(item, f"{at}/{pointer_part(shown)}", media=media)
+            masked[own] = self._value(item, f"{at}/{pointer_part(self._shown(name, own))}", media=media)
         return masked
 
+    def _shown(self, name: str, masked: str) -> str:
+        """Returns a key as pointers show it."""
+        hidden = self._collected is None and self._placeholder is None and self._segments_with_findings(name)
+        return "…" if hidden else masked
+
     def _text(self, text: str, at: str) -> str:
+        if self._collected is not None:
+            self._collected.append(text)
+            return text
+        if not next(self._with_findings):
+            return text
         for _ in range(MOST_ROUNDS):
             segments = self._segments_with_findings(text)
             if not segments:

@@ -27,8 +27,8 @@ NO_KEY = (
     "every process (`openssl rand -hex 32`)."
 )
 OTHER_KEY = (
-    "THUMBWHEEL_PSEUDONYM_KEY of this process is not the key that the pseudonyms in the log were made by: start it with "
-    "that one."
+    "THUMBWHEEL_PSEUDONYM_KEY of this process is not the key that the pseudonyms in the log were made by: start it "
+    "with that one."
 )
 
 

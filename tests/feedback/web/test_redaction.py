@@ -65,9 +65,7 @@ def everything() -> str:
     """Returns all rows of all tables as text."""
     with transaction(read_only=True) as session:
         tables = session.scalars(
-            text(
-                "SELECT format('%I', relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-            )
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         ).all()
         return "\n".join(
             str(row)
@@ -231,8 +229,7 @@ def test_a_refusal_names_the_field_and_the_kinds_and_never_the_value(api: TestCl
         ["card", "email"],
     )
     pointers = [fault["pointer"] for fault in one.json()["errors"]]
-    assert pointers[:2] == ["/prompt/0/content", "/prompt/1/name"]
-    assert "/prompt/2/tool_calls/0/function/arguments/card" in pointers
+    assert {"/prompt/0/content", "/prompt/1/name", "/prompt/2/tool_calls/0/function/arguments/card"} <= {*pointers}
     assert batch.status_code == 207
     assert [item["status"] for item in batch.json()["items"]] == ["stored", "invalid", "invalid"]
     assert batch.json()["items"][2]["pointer"] == "/metadata/n"
