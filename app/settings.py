@@ -113,8 +113,8 @@ class Settings(BaseSettings):
 
     pseudonym_key: SecretStr | None = Field(
         None,
-        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same in every "
-        "process and for ever; needed by projects that mask texts or hash actors",
+        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same in "
+        "every process and for ever; needed by projects that mask texts or hash actors",
     )
 
     gateway: bool = Field(

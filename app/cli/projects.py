@@ -145,7 +145,9 @@ def archive(
 @projects.command()
 def redaction(
     project: Annotated[str, typer.Argument(help="Its name.")],
-    mode: Annotated[wire.RedactionMode, typer.Argument(help="off, mask or reject.")],
+    mode: Annotated[
+        wire.RedactionMode | None, typer.Argument(help="off, mask or reject; none: show what was found.")
+    ] = None,
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", help="Kind to look for, such as email; may be repeated.  [default: the built-in ones]"),
@@ -156,9 +158,14 @@ def redaction(
 
     Feedback that is stored already stays as it is.
     """
-    rules = wire.RedactionRules(mode=mode, kinds=kinds or None)
+    if mode is None and kinds:
+        raise Invalid("--kind needs a mode: mask or reject.", code="invalid_option")
     with connected(project) as client:
-        _show(client.projects.change(wire.ProjectChange(redaction=rules)), as_json)
+        if mode is None:
+            _show_findings(client.projects.redaction(), as_json)
+        else:
+            rules = wire.RedactionRules(mode=mode, kinds=kinds or None)
+            _show(client.projects.change(wire.ProjectChange(redaction=rules)), as_json)
 
 
 @projects.command()
@@ -210,7 +217,12 @@ def _show(item: wire.Project, as_json: bool) -> None:
     show_one(item, lines, as_json=as_json)
 
 
-def _redaction(item: wire.Project) -> str:
+def _show_findings(report: wire.RedactionReport, as_json: bool) -> None:
+    found = {f"{each.kind}, {each.mode}": f"{each.findings:,}, last {when(each.last_at)}" for each in report.findings}
+    show_one(report, {"redaction": _redaction(report), "actors": report.actors, **found}, as_json=as_json)
+
+
+def _redaction(item: wire.Project | wire.RedactionReport) -> str:
     rules = item.redaction
     what = rules.mode if rules.mode == "off" else f"{rules.mode} {', '.join(rules.kinds or ())}"
     return what if item.protected_since is None else f"{what}, since {when(item.protected_since)}"

@@ -49,6 +49,17 @@ def get(session: Session, project: str) -> wire.Project:
     return _shown(_require(store.of_id(session, project) if POSSIBLE_ID.fullmatch(project) else None, project))
 
 
+def redaction(session: Session, project: str) -> wire.RedactionReport:
+    """Returns what the project does with personal data, and what it has found. Raises `NotFound`."""
+    found = get(session, project)
+    return wire.RedactionReport(
+        redaction=found.redaction,
+        actors=found.actors,
+        protected_since=found.protected_since,
+        findings=protections.findings(session, project),
+    )
+
+
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
     """Replaces the given sections but the gates. Requested runs keep the configuration that they began with.
 

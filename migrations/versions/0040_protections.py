@@ -40,6 +40,15 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_protections')),
     sa.UniqueConstraint('project_id', 'number', name=op.f('uq_protections_project_id_number'))
     )
+    op.create_table('redaction_findings',
+    sa.Column('project_id', sa.String(length=63), nullable=False),
+    sa.Column('mode', sa.String(length=16), nullable=False),
+    sa.Column('kind', sa.String(length=64), nullable=False),
+    sa.Column('findings', sa.BigInteger(), nullable=False),
+    sa.Column('last_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['project_id'], ['projects.id'], name=op.f('fk_redaction_findings_project_id')),
+    sa.PrimaryKeyConstraint('project_id', 'mode', 'kind', name=op.f('pk_redaction_findings'))
+    )
     op.create_table('pseudonym_key',
     sa.Column('one', sa.Boolean(), nullable=False),
     sa.Column('fingerprint', sa.LargeBinary(), nullable=False),
@@ -73,4 +82,5 @@ def downgrade() -> None:
     op.drop_column('erasures', 'pseudonym')
     op.execute("DROP FUNCTION require_protections(text[], uuid[])")
     op.drop_table('pseudonym_key')
+    op.drop_table('redaction_findings')
     op.drop_table('protections')

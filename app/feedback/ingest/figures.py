@@ -1,10 +1,11 @@
 """Figures of the intake of one process since it started, written in its event loop alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from app.feedback.ingest.entries import IngestEntry
+from app.feedback.ingest.finding_counts import FindingCounts
 from app.feedback.ingest.protected import ProtectedEntry
 from app.histogram import Histogram
 
@@ -27,7 +28,8 @@ class IngestFigures:
 
     def __init__(self) -> None:
         self.outcomes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        self.findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.findings: Counter[tuple[str, str, str]] = Counter()
+        self.new_findings = FindingCounts()
         self.bodies = Histogram(BODIES)
         self.commit_seconds = Histogram()
 
@@ -44,7 +46,10 @@ class IngestFigures:
 
     def redacted(self, entries: Sequence[ProtectedEntry], results: Sequence[Any]) -> None:
         """Counts what was masked in bodies that are stored now, and what bodies were refused for."""
+        found: Counter[tuple[str, str, str]] = Counter()
         for each, result in zip(entries, results, strict=True):
             if each.found and (getattr(result, "status", None) == "stored" or result is each.refusal):
                 for kind, number in each.found.items():
-                    self.findings[each.entry.row[0], each.by.mode, kind] += number
+                    found[each.entry.row[0], each.by.mode, kind] += number
+        self.findings += found
+        self.new_findings.add(found)

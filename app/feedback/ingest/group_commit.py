@@ -159,6 +159,7 @@ class Intake:
                 self._room += sum(len(waiting.entries) for waiting in batch)
                 self._room_bytes += sum(waiting.size for waiting in batch)
         if connection is not None:
+            await self.figures.new_findings.write(connection, last=True)
             await connection.close()
 
     async def _take(self) -> list[_Waiting]:
@@ -210,6 +211,7 @@ class Intake:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+        await self.figures.new_findings.write(connection)
 
 
 def _ready(batch: Sequence[_Waiting]) -> list[ProtectedEntry] | None:

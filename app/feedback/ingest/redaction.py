@@ -56,7 +56,8 @@ class Redactor:
         """Goes through a document twice: collects its texts, which are looked through at once, and then masks those
         with findings. Most documents have none, and a look costs as much for a short text as for all of them.
         """
-        self._collected = texts = []
+        texts: list[str] = []
+        self._collected = texts
         through(document)
         self._collected = None
         findings = find(BETWEEN.join(texts), self._kinds)

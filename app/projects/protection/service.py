@@ -73,6 +73,11 @@ def adopt(session: Session, project: str, rules: wire.RedactionRules, actors: wi
     ).created_at
 
 
+def findings(session: Session, project: str) -> list[wire.RedactionFinding]:
+    """Returns the number of findings by mode and kind."""
+    return [wire.RedactionFinding.model_validate(row) for row in store.findings(session, project)]
+
+
 def protection_of(session: Session, project: str) -> ProjectProtection:
     """Returns the settings of a project."""
     rows = store.newest_first(session, project, MOST_VERSIONS)

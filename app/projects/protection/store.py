@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.database import now
-from app.projects.protection.tables import ProtectionVersion, PseudonymKey
+from app.projects.protection.tables import ProtectionVersion, PseudonymKey, RedactionFindings
 
 
 def newest_first(session: Session, project: str, limit: int) -> Sequence[ProtectionVersion]:
@@ -45,6 +45,11 @@ def projects_with_pseudonyms(session: Session) -> Sequence[str]:
     )
     query = select(newest.c.project_id).where((newest.c.mode == "mask") | newest.c.hashes_actors)
     return session.scalars(query.order_by(newest.c.project_id)).all()
+
+
+def findings(session: Session, project: str) -> Sequence[RedactionFindings]:
+    query = select(RedactionFindings).where(RedactionFindings.project_id == project)
+    return session.scalars(query.order_by(RedactionFindings.mode, RedactionFindings.kind)).all()
 
 
 def key_fingerprint(session: Session) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     ForeignKey,
@@ -36,6 +37,18 @@ class ProtectionVersion(Base):
         CheckConstraint("mode IN ('off', 'mask', 'reject')", name="mode"),
         UniqueConstraint("project_id", "number"),
     )
+
+
+class RedactionFindings(Base):
+    """The number of findings of one kind in feedback that was masked or refused, without any value."""
+
+    __tablename__ = "redaction_findings"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    mode: Mapped[str] = mapped_column(String(16), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(64), primary_key=True)
+    findings: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[Time]
 
 
 class PseudonymKey(Base):

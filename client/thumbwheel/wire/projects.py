@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
@@ -114,7 +114,7 @@ ACTORS = (
 
 
 class RedactionRules(Body):
-    """What is done before anything is stored with personal data and secrets that the texts of feedback hold."""
+    """The treatment of personal data and secrets in the texts of feedback, before anything is stored."""
 
     mode: RedactionMode = Field(
         "off", description="mask: placeholders such as [EMAIL_417] replace them; reject: such feedback is refused"
@@ -122,6 +122,26 @@ class RedactionRules(Body):
     kinds: list[Name] | None = Field(
         None, max_length=100, description="kinds that are looked for, such as email; null: the built-in ones"
     )
+
+
+class RedactionFinding(BaseModel):
+    """The findings of one kind. No value is kept, nor where it stood."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    mode: Literal["mask", "reject"] = Field(description="mask: it was masked; reject: the feedback was refused")
+    kind: str
+    findings: int = Field(description="since the project was created; a copy of a log counts none")
+    last_at: datetime
+
+
+class RedactionReport(BaseModel):
+    """The settings of a project on personal data and secrets, and what was found."""
+
+    redaction: RedactionRules
+    actors: ActorForm
+    protected_since: datetime | None
+    findings: list[RedactionFinding]
 
 
 class ProjectConfiguration(Body):

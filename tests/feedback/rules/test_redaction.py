@@ -1,4 +1,4 @@
-"""What of a body is masked, by which placeholders, and what stays."""
+"""The texts of a body that are masked, their placeholders, and what stays as it is."""
 
 import json
 from typing import Any

@@ -64,13 +64,9 @@ def mask(api: TestClient, *kinds: str) -> dict[str, Any]:
 def everything() -> str:
     """Returns all rows of all tables as text."""
     with transaction(read_only=True) as session:
-        tables = session.scalars(
-            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        ).all()
+        tables = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
         return "\n".join(
-            str(row)
-            for table in tables
-            for row in session.scalars(text(f"SELECT to_json(t)::text FROM {table} AS t"))
+            str(row) for table in tables for row in session.scalars(text(f"SELECT to_json(t)::text FROM {table} AS t"))
         )
 
 
@@ -346,6 +342,9 @@ def test_findings_are_counted_by_kind_and_mode(api: TestClient) -> None:
 
     for mode in ("mask", "reject"):
         assert f'thumbwheel_redaction_findings_total{{kind="email",mode="{mode}",project="acme"}} 1.0' in figures
+    report = api.get("/v1/projects/acme/redaction").json()
+    assert [(each["mode"], each["kind"], each["findings"]) for each in report["findings"]] == [("mask", "email", 1)]
+    assert report["redaction"] == {"mode": "reject", "kinds": ["email"]}
 
 
 def test_the_operator_log_has_the_new_settings(api: TestClient) -> None:

@@ -153,7 +153,7 @@ def test_rows_that_waited_for_the_log_while_the_setting_changed_are_not_stored_b
 
 
 def test_once_the_change_has_returned_nothing_unmasked_is_stored_by_any_process() -> None:
-    """Two intakes, as of two processes, store without a pause while masking is switched on."""
+    """The intakes of two processes store without a pause while masking is switched on."""
     returned = threading.Event()
     after: list[str] = []
 
