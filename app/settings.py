@@ -153,7 +153,18 @@ class Settings(BaseSettings):
     judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
     judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
 
+<<<<<<< HEAD
     @field_validator("judge_url", "judge_model", "judge_key", "public_url", "pseudonym_key", mode="before")
+=======
+    presidio_language: str = Field(
+        "en", min_length=2, description="language of the texts in which Presidio finds personal data, such as de"
+    )
+    presidio_model: str | None = Field(
+        None, description="installed spaCy model, or its folder, for Presidio's kinds that need one, such as person"
+    )
+
+    @field_validator("judge_url", "judge_model", "judge_key", "public_url", "presidio_model", mode="before")
+>>>>>>> redaction-detectors
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return None if value == "" else value

@@ -3,19 +3,26 @@
 import base64
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from random import Random
 
-BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+DIGITS, UPPER, LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+HEX, BASE62 = "0123456789abcdef", DIGITS + UPPER + LOWER
 BASE64URL = BASE62 + "-_"
-HEX, DIGITS, UPPER, LOWER = "0123456789abcdef", "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 
-FIRST = "anna ben carla david eva femi grace hiro ines jonas karim lena marco nadia olu priya raj sofia tom yuki".split()
-LAST = "müller smith garcia rossi dubois kowalski tanaka silva okafor janssen novak sharma lindqvist o'brien wang".split()
+FIRST = (
+    "anna", "ben", "carla", "david", "eva", "femi", "grace", "hiro", "ines", "jonas", "karim", "lena", "marco",
+    "nadia", "olu", "priya", "raj", "sofia", "tom", "yuki",
+)  # fmt: skip
+LAST = (
+    "müller", "smith", "garcia", "rossi", "dubois", "kowalski", "tanaka", "silva", "okafor", "janssen", "novak",
+    "sharma", "lindqvist", "o'brien", "wang",
+)  # fmt: skip
 HOSTS = (
-    "gmail.com outlook.com gmx.de web.de orange.fr libero.it yahoo.co.jp mail.ru qq.com acme.io sub.dept.example.org"
-    " uni-münchen.de xn--mnchen-3ya.de example.museum startup.ai firma.co.at корпорация.рф 例子.广告 stadt.hamburg"
-).split()
+    "gmail.com", "outlook.com", "gmx.de", "web.de", "orange.fr", "libero.it", "yahoo.co.jp", "mail.ru", "qq.com",
+    "acme.io", "sub.dept.example.org", "uni-münchen.de", "xn--mnchen-3ya.de", "example.museum", "startup.ai",
+    "firma.co.at", "корпорация.рф", "例子.广告", "stadt.hamburg",
+)  # fmt: skip
 
 #: Account numbers of banks by country: a digit for 9, a capital letter for A, either for C.
 ACCOUNTS = {
@@ -31,33 +38,6 @@ CARDS = (
     ("34", 15, (4, 6, 5)), ("37", 15, (4, 6, 5)), ("6011", 16, (4, 4, 4, 4)), ("65", 16, (4, 4, 4, 4)),
     ("36", 14, (4, 6, 4)), ("3530", 16, (4, 4, 4, 4)), ("62", 19, (6, 13)), ("62", 16, (4, 4, 4, 4)),
 )  # fmt: skip
-
-#: N is a digit from 2 to 9, # any. `abroad` with the country's code; `national` as people write it at home, unmistakable
-#: by its zero, brackets or hyphens; `plain` at home without any such sign.
-PHONES: Mapping[str, tuple[str, ...]] = {
-    "abroad": (
-        "+1 (415) 5N#-####", "+1-212-5N#-####", "+1646N#6####", "+1 312 5N# ####", "+1.206.5N#.####", "001 617 5N# ####",
-        "+49 151 2#######", "+49 30 N#######", "+49 (0)89 N######", "+4917N########"[:14], "0049 221 N######",
-        "+44 20 7N## ####", "+44 77## ######", "+44 (0)161 4## ####", "+33 6 N# ## ## ##", "+33 1 4# ## ## ##",
-        "+34 6N# ## ## ##", "+34 91 N## ## ##", "+39 06 N### ####", "+39 34N ### ####", "+31 6 N#######", "+31 20 6## ####",
-        "+43 1 N######", "+43 664 N######", "+41 44 2## ## ##", "+41 79 N## ## ##", "+48 60# ### ###", "+55 11 9N###-####",
-        "+91 98N## #####", "+91-98N#######", "+81 3-5###-####", "+81 90-N###-####", "+86 138 #### ####", "+61 41# ### ###",
-        "+61 2 9### ####", "+46 70 N## ## ##", "+7 916 N##-##-##", "+90 532 N## ## ##", "+52 55 5### ####",
-        "+82 10-N###-####", "+27 82 N## ####", "+234 803 N## ####", "+380 67 N## ## ##", "+972 54-N##-####",
-        "+971 50 N## ####", "+65 9N## ####", "+353 87 N## ####", "+45 2# ## ## ##", "+351 91N ### ###",
-    ),
-    "national": (
-        "(415) 5N#-####", "212-5N#-####", "646.5N#.####", "1-312-5N#-####", "030 N#######", "030/N#######", "0151 N#######",
-        "0171-N######", "(089) N######", "089 / N## ## ##", "020 7N## ####", "07700 9#####", "(0161) 4## ####", "06 N# ## ## ##",
-        "01.4#.##.##.##", "04-7#-##-##-##", "06 N### ####", "06-N#######", "020-6######", "0664 N######", "044 2## ## ##",
-        "03-5###-####", "090-N###-####", "0412 ### ###", "(02) 9### ####", "8 (916) N##-##-##", "(11) 9N###-####",
-        "070-N## ## ##", "010-N###-####", "082 N## ####",
-    ),
-    "plain": (
-        "415 5N# ####", "2125N#N###", "0151N#######", "0612345N##", "6N# ### ###", "91 N## ## ##", "34N ### ####", "60# ### ###",
-        "98N## #####", "98N#######", "138########", "138 #### ####", "5N#-####", "9N## ####", "079N######",
-    ),
-}  # fmt: skip
 
 
 def of(alphabet: str, count: int, random: Random) -> str:
@@ -75,9 +55,11 @@ def email(random: Random) -> str:
     return random.choice([address, address, address, address.upper() if address.isascii() else address])
 
 
-def phone(form: str) -> Callable[[Random], str]:
+def phone(patterns: Sequence[str]) -> Callable[[Random], str]:
+    """Returns a maker of numbers: in a pattern, N is a digit from 2 to 9 and # any."""
+
     def value(random: Random) -> str:
-        pattern = random.choice(PHONES[form])
+        pattern = random.choice(patterns)
         digits = {"#": DIGITS, "N": "23456789"}
         return "".join(random.choice(digits[sign]) if sign in digits else sign for sign in pattern)
 
@@ -172,8 +154,7 @@ def api_key(random: Random) -> str:
 def private_key(random: Random) -> str:
     name = random.choice(["RSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"])
     lines = [of(BASE62 + "+/", 64, random) for _ in range(random.randrange(2, 12))]
-    body = random.choice(["\n", "\n", "\\n"]).join([f"-----BEGIN {name}-----", *lines, f"-----END {name}-----"])
-    return body
+    return random.choice(["\n", "\n", "\\n"]).join([f"-----BEGIN {name}-----", *lines, f"-----END {name}-----"])
 
 
 def encoded(document: object) -> str:
@@ -187,13 +168,17 @@ def jwt(random: Random) -> str:
 
 
 def password(random: Random) -> str:
-    word = random.choice(["Sommer", "hunter", "Dragon", "blueSky", "tr0ub4dor", "pa55w0rt", "Liverpool", "correcthorse"])
+    word = random.choice(
+        ["Sommer", "hunter", "Dragon", "blueSky", "tr0ub4dor", "pa55w0rt", "Liverpool", "correcthorse"]
+    )
     return random.choice([f"{word}{random.randrange(10, 3000)}{random.choice(['!', '#', '', '$', '?!x'])}",
                           of(BASE62 + "!#%*+-_", random.randrange(10, 20), random) + "7a"])  # fmt: skip
 
 
 def token(random: Random) -> str:
-    return random.choice([of(HEX, 32, random), of(HEX, 40, random), of(BASE62, 32, random), of(BASE64URL, 43, random) + "4x"])
+    return random.choice(
+        [of(HEX, 32, random), of(HEX, 40, random), of(BASE62, 32, random), of(BASE64URL, 43, random) + "4x"]
+    )
 
 
 def credentials(random: Random) -> str:

@@ -6,6 +6,8 @@ import re2
 
 #: Memory of one compiled pattern; those of keys have many counted repetitions.
 MOST_PATTERN_BYTES = 32 * 2**20
+#: Signs that people write between groups of digits, within brackets of a pattern.
+SPACES, HYPHENS = r" \x{a0}\x{2009}\x{202f}", r"\x{2010}\x{2011}\x{2013}\-"
 
 
 def compiled(pattern: str, *, any_case: bool = False) -> Any:
@@ -18,9 +20,19 @@ def compiled(pattern: str, *, any_case: bool = False) -> Any:
 
 def before(text: str, start: int) -> str:
     """Returns the character before an offset, a space at the beginning."""
-    return text[start - 1] if start else " "
+    return text[start - 1] if start > 0 else " "
 
 
 def after(text: str, end: int) -> str:
     """Returns the character at an offset, a space at the end."""
     return text[end] if end < len(text) else " "
+
+
+def continues_word(character: str) -> bool:
+    """Says whether a value next to this character would be a part of a word or a number.
+
+    Scripts without capitals are not counted: Chinese, Japanese and Thai write no spaces between words.
+    """
+    if character.isascii():
+        return character.isalnum() or character == "_"
+    return character.isdecimal() or character.islower() or character.isupper()

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from app.privacy.redaction.detectors.placeholders import entropy, is_placeholder
-from app.privacy.redaction.patterns import compiled
+from app.privacy.redaction.patterns import after, compiled, continues_word
 
 _FORMATS = (
     # models
@@ -20,15 +20,18 @@ _FORMATS = (
     r"rubygems_[0-9a-f]{48}", r"NRAK-[A-Z0-9]{27}", r"sntrys_[A-Za-z0-9+/=_-]{60,}", r"sntryu_[0-9a-f]{64}",
     # clouds
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}", r"GOCSPX-[A-Za-z0-9_-]{28}", r"ya29\.[A-Za-z0-9_-]{30,}",
-    r"do[opr]_v1_[0-9a-f]{64}", r"dapi[0-9a-f]{32}", r"hv[sbr]\.[A-Za-z0-9_-]{24,}", r"dp\.(?:pt|st|ct|sa)\.[A-Za-z0-9._-]{40,}",
+    r"do[opr]_v1_[0-9a-f]{64}", r"dapi[0-9a-f]{32}", r"hv[sbr]\.[A-Za-z0-9_-]{24,}",
+    r"dp\.(?:pt|st|ct|sa)\.[A-Za-z0-9._-]{40,}",
     r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70}", r"AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
     r"LTAI[A-Za-z0-9]{20}", r"pul-[0-9a-f]{40}", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}",
     # payments, shops
     r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}", r"whsec_[A-Za-z0-9+/=]{32,}", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
-    r"sq0(?:atp-[A-Za-z0-9_-]{22}|csp-[A-Za-z0-9_-]{43})", r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}",
+    r"sq0(?:atp-[A-Za-z0-9_-]{22}|csp-[A-Za-z0-9_-]{43})",
+    r"access_token\$(?:production|sandbox)\$[0-9a-z]{16}\$[0-9a-f]{32}",
     # messages, mail, work
     r"xox[abeoprs]-[A-Za-z0-9-]{20,}", r"xapp-[0-9]-[A-Z0-9]+-[0-9]+-[0-9a-f]{32,}",
-    r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{24,}", r"SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{39,50}",
+    r"(?:https://)?hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{24,}",
+    r"SG\.[A-Za-z0-9_-]{20,24}\.[A-Za-z0-9_-]{39,50}",
     r"xkeysib-[0-9a-f]{64}-[A-Za-z0-9]{16}", r"key-[0-9a-f]{32}", r"[0-9a-f]{32}-us[0-9]{1,2}", r"SK[0-9a-f]{32}",
     r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}",
     r"secret_[A-Za-z0-9]{43}", r"ntn_[A-Za-z0-9]{46}", r"lin_api_[A-Za-z0-9]{40}", r"figd_[A-Za-z0-9_-]{40}",
@@ -45,9 +48,8 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields where keys are. What documentation writes in place of a key is none."""
     for match in _KEY.finditer(text):
         start, end = match.span()
-        if text[end : end + 1].isalnum() or not _is_key(match.group()):
-            continue
-        yield start, end
+        if not continues_word(after(text, end)) and _is_key(match.group()):
+            yield start, end
 
 
 def _is_key(value: str) -> bool:

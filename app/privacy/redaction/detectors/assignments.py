@@ -1,41 +1,47 @@
 """Passwords and tokens by the name before them: ``password = …``, ``api_key: …``, ``Authorization: Bearer …``. Pure."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from app.privacy.redaction.detectors.placeholders import entropy, is_placeholder
 from app.privacy.redaction.patterns import compiled
 
-_SEPARATOR = r"""["'`\]]*\s{0,3}(?::=|=>|=|:)\s{0,3}"""
-_VALUE = r"""("[^"\s]{1,512}"|'[^'\s]{1,512}'|`[^`\s]{1,512}`|[^\s"'`,;&<>()\[\]{}]+)"""
+_SEPARATOR = r"""["'`\]]{0,2}\s{0,3}(?::=|=>|=|:|:)\s{0,3}"""
+#: A quoted value without spaces, or all up to a space, quote, bracket or comma.
+_VALUE = r"""("[^"\s]+"|'[^'\s]+'|`[^`\s]+`|[^\s"'`,;&<>()\[\]{},。;]+)"""
 _PASSWORD = compiled(
-    r"(?:pass(?:word|wd|phrase|code)|\bpwd|passwort|kennwort|contraseña|mot de passe|senha|wachtwoord|hasło|пароль|密码|密碼|パスワード)"
-    rf"(?:{_SEPARATOR}|\s(?:is|ist|es|est|é|to)\s){_VALUE}",
+    r"(?:pass(?:word|wd|phrase|code)|\bpwd|\bpw|passwort|kennwort|contraseña|mot de passe|\bsenha|wachtwoord|hasło"
+    rf"|lösenord|пароль|密码|密碼|パスワード|비밀번호)(?:{_SEPARATOR}|\s(?:is|ist|es|est|é|è|to)\s){_VALUE}",
     any_case=True,
 )
 _TOKEN = compiled(
-    r"(?:\bbearer\s{1,3}|\bbasic\s{1,3}|"
-    r"(?:secret|token|(?:api|access|secret|auth|private|account|encryption|signing|service|app|consumer|client|master|storage)"
-    rf"[_ -]?(?:key|secret|token))(?:{_SEPARATOR}|\sis\s)(?:(?:bearer|basic)\s{{1,3}})?){_VALUE}",
+    r"(?:\b(?:bearer|basic)\s{1,3}|(?:secret|token|(?:api|access|secret|auth|private|account|encryption|signing|service"
+    r"|app|consumer|client|master|storage|subscription)[_ -]?(?:key|secret|token))"
+    rf"(?:{_SEPARATOR}|\sis\s)(?:(?:bearer|basic)\s{{1,3}})?){_VALUE}",
     any_case=True,
 )
-FEWEST_PASSWORD, FEWEST_TOKEN, MOST = 6, 16, 4096
-FEWEST_BITS = 3.0
-_QUOTES = "\"'`"
-_TRAILING = ".,;:"
 _TOKEN_CHARACTERS = compiled(r"^[A-Za-z0-9._~+/=|:$-]+$")
+#: Signs of passwords that join no words.
+_SIGNS = frozenset("!#$%^&*+=~?@|\\")
+FEWEST_PASSWORD, FEWEST_TOKEN, MOST = 6, 16, 4096
+#: Bits per character: those of a word are below, of 16 random characters above.
+FEWEST_BITS = 3.0
+_QUOTES, _TRAILING = "\"'`", ".,;:"
 
 
 def passwords(text: str) -> Iterator[tuple[int, int]]:
-    """Yields values that a password's name precedes and that have letters with digits or signs."""
+    """Yields values after a password's name that have letters, and digits or signs besides."""
     for start, end in _values(text, _PASSWORD):
         value = text[start:end]
-        kinds = [any(map(test, value)) for test in (str.isalpha, str.isdigit, lambda c: not c.isalnum())]
-        if FEWEST_PASSWORD <= len(value) <= MOST and sum(kinds) >= 2 and not _is_code(text, start, end):
+        if not FEWEST_PASSWORD <= len(value) <= MOST or not any(map(str.isalpha, value)):
+            continue
+        mixed = any(map(str.isdigit, value)) or not _SIGNS.isdisjoint(value[:-1])
+        if mixed and not _is_code(text, start, end):
             yield start, end
 
 
 def tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yields values that a token's name precedes, if they are long and look random."""
+    """Yields values after a token's name that are long and look random."""
     for start, end in _values(text, _TOKEN):
         value = text[start:end]
         if not FEWEST_TOKEN <= len(value) <= MOST or not _TOKEN_CHARACTERS.search(value):
@@ -45,10 +51,10 @@ def tokens(text: str) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _values(text: str, pattern: object) -> Iterator[tuple[int, int]]:
-    for match in pattern.finditer(text):  # type: ignore[attr-defined]
+def _values(text: str, pattern: Any) -> Iterator[tuple[int, int]]:
+    for match in pattern.finditer(text):
         start, end = match.span(1)
-        if text[start] in _QUOTES and text[end - 1] == text[start] and end - start > 1:
+        if text[start] in _QUOTES and end - start > 2 and text[end - 1] == text[start]:
             yield start + 1, end - 1
         else:
             yield start, start + len(text[start:end].rstrip(_TRAILING))
@@ -59,7 +65,6 @@ def _is_code(text: str, start: int, end: int) -> bool:
     value = text[start:end]
     if is_placeholder(value):
         return True
-    quoted = start > 0 and text[start - 1] in _QUOTES
-    return not quoted and (
-        text[end : end + 1] in ("(", "[") or (all(part.isidentifier() for part in value.split(".")) and "." in value)
-    )
+    if start > 0 and text[start - 1] in _QUOTES:
+        return False
+    return text[end : end + 1] in ("(", "[") or ("." in value and all(map(str.isidentifier, value.split("."))))

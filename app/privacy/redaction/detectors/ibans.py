@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.privacy.redaction.patterns import after, before, compiled
+from app.privacy.redaction.patterns import after, before, compiled, continues_word
 
 #: Characters of an IBAN by country, from the registry of SWIFT.
 LENGTHS = {
@@ -25,7 +25,7 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
     for match in _HEAD.finditer(text):
         start = match.start()
         length = LENGTHS.get(text[start : start + 2].upper())
-        if length is None or before(text, start) in "_-":
+        if length is None or before(text, start) == "-" or continues_word(before(text, start)):
             continue
         end = _end(text, start, length)
         if end is not None and is_iban("".join(filter(str.isalnum, text[start:end]))):
@@ -42,8 +42,7 @@ def _end(text: str, start: int, length: int) -> int | None:
         elif not character or character not in _SEPARATORS or text[place - 1] in _SEPARATORS:
             return None
         place += 1
-    following = after(text, place)
-    return None if following.isalnum() or following == "_" else place
+    return None if continues_word(after(text, place)) else place
 
 
 def is_iban(characters: str) -> bool:

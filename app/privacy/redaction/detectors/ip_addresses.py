@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from app.privacy.redaction.patterns import after, before, compiled
+from app.privacy.redaction.patterns import after, before, compiled, continues_word
 
 _VERSION_4 = compiled(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
 #: Global addresses of version 6 begin with 2 or 3.
@@ -19,7 +19,7 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
     if "::" in text or text.count(":") >= 7:
         for match in _VERSION_6.finditer(text):
-            if not after(text, match.end()).isalnum() and _is_global(match.group()):
+            if not continues_word(after(text, match.end())) and _is_global(match.group()):
                 yield match.span()
 
 
@@ -30,9 +30,9 @@ def _is_version_4(text: str, start: int, end: int) -> bool:
     if before(text, start) == "/" and before(text, start - 1) != "/":
         return False
     address = text[start:end]
-    if not _is_global(address):
-        return False
-    return any(int(part) >= 100 for part in address.split(".")) or bool(_NAMED.search(text[max(0, start - _NEARBY) : start]))
+    has_large_part = any(len(part) == 3 for part in address.split("."))
+    named = has_large_part or bool(_NAMED.search(text[max(0, start - _NEARBY) : start]))
+    return named and _is_global(address)
 
 
 def _is_global(address: str) -> bool:

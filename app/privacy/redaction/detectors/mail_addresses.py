@@ -5,87 +5,24 @@ from collections.abc import Iterator
 
 from app.privacy.redaction.patterns import before, compiled
 
-#: A local part keeps to one script: in a text without spaces, words before an address are not part of it.
-_SCRIPTS = (r"\p{Latin}0-9", r"\p{Cyrillic}0-9", r"\p{Greek}0-9", r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}0-9",
-            r"\p{Devanagari}0-9", r"\p{Arabic}0-9", r"\p{Hebrew}0-9", r"\p{Thai}0-9")  # fmt: skip
-_LOCAL = "|".join(f"[{letters}_](?:[{letters}\\pM._%+'-]*[{letters}\\pM_+-])?" for letters in _SCRIPTS)
-_ADDRESS = compiled(
-    rf"(?:{_LOCAL})@(?:[\pL\pM0-9](?:[\pL\pM0-9-]*[\pL\pM0-9])?\.)+"
-    r"(?:xn--[a-zA-Z0-9-]{2,59}|[\p{Latin}]{2,24}|[\pL\pM]{2,24})"
-)
+#: A local part and a top-level domain keep to one script: the Chinese or Japanese words around are not part of them.
+_SCRIPTS = (
+    r"\p{Latin}", r"\p{Cyrillic}", r"\p{Greek}", r"\p{Han}", r"\p{Hiragana}\p{Katakana}", r"\p{Hangul}",
+    r"\p{Devanagari}\pM", r"\p{Arabic}\pM", r"\p{Hebrew}", r"\p{Thai}\pM", r"\p{Georgian}", r"\p{Armenian}",
+)  # fmt: skip
+_LOCAL = "|".join(f"[{letters}0-9_](?:[{letters}0-9\\pM._%+'-]*[{letters}0-9\\pM_+-])?" for letters in _SCRIPTS)
+_TOP = "|".join(f"[{letters}]{{2,24}}" for letters in _SCRIPTS)
+_ADDRESS = compiled(rf"(?:{_LOCAL})@(?:[\pL\pM0-9](?:[\pL\pM0-9-]*[\pL\pM0-9])?\.)+(?:xn--[a-zA-Z0-9-]{{2,59}}|{_TOP})")
 #: Ends of file names, which are not top-level domains: logo@2x.png, app@latest.js.
 _NOT_DOMAINS = frozenset(
-    [
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "svg",
-        "webp",
-        "avif",
-        "bmp",
-        "ico",
-        "tif",
-        "tiff",
-        "css",
-        "scss",
-        "less",
-        "js",
-        "mjs",
-        "cjs",
-        "ts",
-        "tsx",
-        "jsx",
-        "json",
-        "jsonl",
-        "html",
-        "htm",
-        "xml",
-        "yml",
-        "yaml",
-        "toml",
-        "ini",
-        "cfg",
-        "conf",
-        "lock",
-        "log",
-        "txt",
-        "csv",
-        "tsv",
-        "pdf",
-        "doc",
-        "docx",
-        "xls",
-        "xlsx",
-        "ppt",
-        "pptx",
-        "exe",
-        "dll",
-        "jar",
-        "war",
-        "whl",
-        "gz",
-        "tgz",
-        "bz2",
-        "xz",
-        "rar",
-        "mp3",
-        "mp4",
-        "wav",
-        "ogg",
-        "webm",
-        "ttf",
-        "otf",
-        "woff",
-        "woff2",
-        "eot",
-        "class",
-        "java",
-        "cpp",
-        "hpp",
-        "php",
-    ]
-)
+    (
+        "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "bmp", "ico", "tif", "tiff", "css", "scss", "less",
+        "js", "mjs", "cjs", "ts", "tsx", "jsx", "json", "jsonl", "html", "htm", "xml", "yml", "yaml", "toml",
+        "ini", "cfg", "conf", "lock", "log", "txt", "csv", "tsv", "pdf", "doc", "docx", "xls", "xlsx", "ppt",
+        "pptx", "exe", "dll", "jar", "war", "whl", "gz", "tgz", "bz2", "xz", "rar", "mp3", "mp4", "wav", "ogg",
+        "webm", "ttf", "otf", "woff", "woff2", "eot", "class", "java", "cpp", "hpp", "php",
+    )
+)  # fmt: skip
 MOST_LOCAL, MOST_ADDRESS = 64, 254
 _NEARBY = 256
 
@@ -107,11 +44,9 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_user_of_url(text: str, start: int) -> bool:
-    """Says whether ``scheme://user:`` precedes: then a password has been mistaken for the local part."""
-    if before(text, start) != ":":
-        return False
-    word = text[max(0, start - _NEARBY) : start].split()[-1]
-    return "://" in word and "@" not in word
+    """Says whether ``scheme://`` precedes in the same word, without a slash or an @ since: then this is a password."""
+    _, scheme, rest = text[max(0, start - _NEARBY) : start].rpartition("://")
+    return bool(scheme) and not any(character in "/@?#" or character.isspace() for character in rest)
 
 
 def normalised(value: str) -> str:

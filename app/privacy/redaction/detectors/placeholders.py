@@ -6,10 +6,14 @@ from collections import Counter
 from app.privacy.redaction.patterns import compiled
 
 _PLACEHOLDER = compiled(
-    r"^(?:pass|passwd|password|pwd|secret|token|key|string|str|none|null|nil|true|false|undefined|required|optional"
-    r"|changeme|\*+|x+|\.+|•+|_+|-+)$"
-    r"|your|example|placeholder|dummy|redacted|xxxx|\.\.\.|…|\*\*\*|<|>|\$\{|\$\(|\{\{|%\(|%s|^\$[a-z_]|^[{%\[(]"
-    r"|1234567890abcdef|abcdefghijkl",
+    # words and signs that are the whole value
+    r"^(?:my|new|old|test|the|a|db|user)?[_-]?(?:pass|passwd|password|pwd|secret|token|key|apikey|api_key|string|str|none|null"
+    r"|nil|true|false|undefined|required|optional|changeme|change_me|correct|incorrect|wrong|invalid|valid)[_-]?(?:here)?!?$"
+    r"|^[*x.•_#-]+$|^[a-z]+[_-](?:[a-z]+[_-])?(?:password|passwd|secret|token|key)$"
+    # templates: ${NAME}, {{name}}, <name>, %(name)s, %NAME%, $NAME, [name]
+    r"|^\$\{|^\$\(|\{\{|^\{[a-z_.]*\}$|^<[^>]*>?$|^%\(|^%s$|^%[a-z_]+%$|^\$[a-z_]+$|^\[[a-z _-]+\]?$|^#\{"
+    # what people write in its place
+    r"|your[_-]|[_-]here\b|^your|example|placeholder|dummy|redacted|xxxx|\.\.\.|…|\*\*\*|1234567890abcdef|abcdefghijkl",
     any_case=True,
 )
 
