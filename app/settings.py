@@ -153,9 +153,6 @@ class Settings(BaseSettings):
     judge_budget: int = Field(400, ge=2, description="requests to the judge in one run; each pair takes two")
     judge_timeout: float = Field(60, gt=0, le=3600, description="seconds that the judge may take for one answer")
 
-<<<<<<< HEAD
-    @field_validator("judge_url", "judge_model", "judge_key", "public_url", "pseudonym_key", mode="before")
-=======
     presidio_language: str = Field(
         "en", min_length=2, description="language of the texts in which Presidio finds personal data, such as de"
     )
@@ -163,8 +160,9 @@ class Settings(BaseSettings):
         None, description="installed spaCy model, or its folder, for Presidio's kinds that need one, such as person"
     )
 
-    @field_validator("judge_url", "judge_model", "judge_key", "public_url", "presidio_model", mode="before")
->>>>>>> redaction-detectors
+    @field_validator(
+        "judge_url", "judge_model", "judge_key", "public_url", "pseudonym_key", "presidio_model", mode="before"
+    )
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return None if value == "" else value
@@ -224,6 +222,15 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """The folder that holds the working folders of runs, on a disk that the workers of one machine share."""
         return self.data_dir / "work"
+
+    def as_environment(self) -> dict[str, str]:
+        """Returns the settings that were made as environment variables, for another process: secrets, too."""
+        made = {name: getattr(self, name) for name in self.model_fields_set}
+        texts = self.model_dump(mode="json", include=self.model_fields_set, exclude_none=True)
+        return {
+            f"{PREFIX}{name.upper()}": made[name].get_secret_value() if isinstance(made[name], SecretStr) else str(text)
+            for name, text in texts.items()
+        }
 
     def need_database(self) -> str:
         if self.database_url is None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
-from pydantic import SecretStr
 
 from app import services
 from app.errors import Conflict, Unavailable
@@ -107,7 +106,7 @@ def running(
                 )
             redis_url = servers["Valkey"].url
         base_url = f"http://{_reachable(settings.host)}:{port}"
-        environment = os.environ | _explicit(settings)
+        environment = os.environ | settings.as_environment()
         environment |= {
             "THUMBWHEEL_DATABASE_URL": database_url,
             "THUMBWHEEL_REDIS_URL": redis_url,
@@ -186,16 +185,6 @@ def migrate(environment: Mapping[str, str]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise Unavailable(f"The tables of the database cannot be brought up to date: {last}", code="migration_failed")
-
-
-def _explicit(settings: Settings) -> dict[str, str]:
-    """Returns the settings that were made as environment variables. Secrets would be written as asterisks in JSON."""
-    dumped = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
-    values = {name: getattr(settings, name) for name in dumped}
-    return {
-        f"THUMBWHEEL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(dumped[name])
-        for name, value in values.items()
-    }
 
 
 def _pseudonym_key(settings: Settings, folder: Path) -> str:

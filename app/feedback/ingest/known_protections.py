@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.errors import Invalid, Unavailable
+from app.errors import Unavailable
 from app.feedback.ingest.entries import IngestEntry
 from app.feedback.ingest.protected import ProtectedEntry, protected
 from app.projects.protection.service import MOST_VERSIONS, protection
@@ -81,8 +81,8 @@ def protected_by(known: ProjectProtection, entry: IngestEntry) -> ProtectedEntry
         return ProtectedEntry(entry, newest, trouble, Counter())
     try:
         return protected(entry, newest, known.pseudonyms)
-    except Invalid as error:  # a kind that needs a library which this machine does not have
-        return ProtectedEntry(entry, newest, Unavailable(error.message, code=error.code), Counter())
+    except Unavailable as error:  # a kind that needs a library which this process does not have
+        return ProtectedEntry(entry, newest, error, Counter())
 
 
 def _texts(entry: IngestEntry) -> Iterable[str]:

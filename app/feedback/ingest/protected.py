@@ -1,4 +1,4 @@
-"""Changes a body into what is stored of it by the settings of its project: texts are masked, actors hashed. Pure.
+"""Changes a body into what is stored of it by the settings of its project: texts are masked, actors hashed.
 
 The changed body is read again by the rules for bodies, and its row and its derived id are made from that, so that what
 was masked leaves no trace in any column.
@@ -26,7 +26,7 @@ class HoldsPersonalData(Invalid):
 
 
 class ProtectedEntry(NamedTuple):
-    """What is stored of a body, by the settings `by`.
+    """The form in which a body is stored by the settings `by`.
 
     refusal  why it is not stored
     found    the number of findings of each kind

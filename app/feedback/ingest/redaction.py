@@ -1,4 +1,5 @@
-"""Finds personal data and secrets in the documents of feedback, and puts placeholders in their place. Pure.
+"""Finds personal data and secrets in the documents of feedback, and puts placeholders in their place. Pure, except that
+Presidio's kinds load a library.
 
 Every text of a body is read, wherever it stands: prompts, completions, messages with their parts, names, tool calls and
 reasoning, edits, comments, the other answer of a preference, metadata with its keys, and long numbers. Ids, which
@@ -14,11 +15,13 @@ from typing import Any
 
 from app.errors import pointer_part
 from app.privacy.redaction.detection import find, normalised
+from app.privacy.redaction.findings import PRESIDIO_KINDS
 
 #: A placeholder stays as it is, so that a text that was masked before does not change.
 PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]*_[0-9]{1,3}\]")
-#: Once a value is replaced, its neighbours may be found that were a part of something longer before.
-MOST_ROUNDS = 4
+#: Once a value is replaced, its neighbours may be found that were a part of something longer before. The number is
+#: bounded since each round takes as long as the text.
+MOST_ROUNDS = 8
 #: Integers below cannot be personal data of any kind.
 SMALL = 10**6
 MEDIA = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*;base64,[A-Za-z0-9+/=_-]*")
@@ -60,11 +63,12 @@ class Redactor:
         self._collected = texts
         through(document)
         self._collected = None
-        findings = find(BETWEEN.join(texts), self._kinds)
-        if findings:
+        alone = not self._kinds.isdisjoint(PRESIDIO_KINDS)  # its models read a text as a whole
+        findings = [] if alone else find(BETWEEN.join(texts), self._kinds)
+        if findings or alone:
             ends = list(accumulate(len(text) + len(BETWEEN) for text in texts))
             found = {bisect_right(ends, place) for _, *places in findings for place in places}
-            self._with_findings = iter([number in found for number in range(len(texts))])
+            self._with_findings = iter([alone or number in found for number in range(len(texts))])
             through(document)
 
     def _event(self, document: dict[str, Any]) -> None:

@@ -50,7 +50,11 @@ def require_known(rules: wire.RedactionRules) -> wire.RedactionRules:
         raise Invalid(f"The redaction is wrong: {what}.", code="invalid_redaction", faults=faults)
     if rules.mode == "off":
         return rules
-    detection.find("", frozenset(kinds))
+    try:
+        detection.find("", frozenset(kinds))
+    except Unavailable as error:
+        fault = Fault("/redaction/kinds", error.message)
+        raise Invalid(f"/redaction/kinds: {error.message}", code="invalid_redaction", faults=[fault]) from error
     return rules.model_copy(update={"kinds": kinds})
 
 

@@ -1,4 +1,4 @@
-"""What a project's settings ask for before feedback is stored. Pure."""
+"""The settings of a project on what happens to feedback before it is stored. Pure."""
 
 from dataclasses import dataclass
 from uuid import UUID

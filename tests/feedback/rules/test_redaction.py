@@ -4,12 +4,18 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from thumbwheel import wire
 
 from app.feedback.ingest.entries import completion_entry, event_entry, quick_entry
 from app.feedback.ingest.protected import HoldsPersonalData, protected
+from app.feedback.ingest.redaction import BETWEEN
+from app.privacy.redaction.detection import find
+from app.privacy.redaction.findings import BUILT_IN_KINDS
 from app.projects.protection.pseudonyms import Pseudonyms
 from app.projects.protection.setting import Protection
+from tests.privacy.redaction.test_detection import PIECES, TEXTS
 
 MAIL, CARD, KEY = "ann.lee@example.com", "4111 1111 1111 1111", b"a key of pseudonyms, for the tests"
 KINDS = frozenset({"email", "card"})
@@ -204,3 +210,27 @@ def test_a_derived_id_is_made_of_what_is_stored() -> None:
 
     assert stored_id("u1", MAIL, hashed) == stored_id(NAMES.of_actor("u1"), MASKED, Protection())
     assert stored_id("u1", MAIL, hashed) != stored_id("u1", MAIL, Protection())
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6))
+def test_what_is_found_in_a_text_is_found_among_others_too(texts: list[str]) -> None:
+    kinds = frozenset(BUILT_IN_KINDS)
+    together = find(BETWEEN.join(texts), kinds)
+
+    place = 0
+    for text in texts:
+        if find(text, kinds):
+            assert any(span.end > place and span.start < place + len(text) for span in together)
+        place += len(text) + len(BETWEEN)
+
+
+@given(st.lists(PIECES, max_size=7).map("".join))
+def test_masking_a_masked_text_changes_nothing(text: str) -> None:
+    by = Protection(None, "mask", frozenset(BUILT_IN_KINDS))
+
+    def once(sent: dict[str, Any]) -> dict[str, Any]:
+        made = protected(event_entry("acme", wire.Event.model_validate(sent)), by, NAMES)
+        return dict(made.entry.body.metadata)
+
+    first = once(event(metadata={"text": text}))
+    assert once(event(metadata=first)) == first
