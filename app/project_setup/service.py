@@ -20,7 +20,7 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
     """
     adopted = documents.adopted(gates.require_valid(new.gates), 1)
     project = projects.create(session, new, adopted)
-    operator_log.note(session, project.project)
+    operator_log.note(session, project.project, redaction=project.redaction.mode, actors=project.actors)
     gates.begin(session, project.project, adopted, by)
     releases.begin(session, project.project)
     suites.begin(session, project.project, new.suites)

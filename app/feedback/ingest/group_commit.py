@@ -80,6 +80,7 @@ class Intake:
         self._closing = False
         self._busy = 0
         self._queued = 0
+        self._protecting = 0
         self._takes_events = False
         self._protections = KnownProtections()
         self.figures = IngestFigures()
@@ -95,12 +96,12 @@ class Intake:
         outcomes: list[Result] = []
         for start in range(0, len(entries), MOST_BODIES):  # one after the other: they keep their order in the log
             part = entries[start : start + MOST_BODIES]
-            known = self._protections
-            ready = None if known.made(part, None) else await known.protected(part)
             self._require_room(len(part), size)
-            waiting = _Waiting(kind, part, ready, size if start == 0 else 0)
+            waiting = _Waiting(kind, part, None, size if start == 0 else 0)
             self._room -= len(part)
             self._room_bytes -= waiting.size
+            if not self._protections.made(part, None):
+                await self._protect(waiting)
             self._queue.append(waiting)
             self._queued += len(part)
             if self._busy == 0 or self._queued >= CROWD:
@@ -132,10 +133,26 @@ class Intake:
         for writer in late:
             writer.cancel()
 
-    def _require_room(self, bodies: int, size: int) -> None:
+    async def _protect(self, waiting: _Waiting) -> None:
+        """Masks and hashes by the settings of the projects, in the room that the entries have in the queue."""
+        self._protecting += 1
+        try:
+            waiting.ready = await self._protections.protected(waiting.entries)
+            self._require_open()
+        except BaseException:
+            self._room += len(waiting.entries)
+            self._room_bytes += waiting.size
+            raise
+        finally:
+            self._protecting -= 1
+
+    def _require_open(self) -> None:
         if self._closing:
             raise Unavailable("This server is stopping: retry in a moment, or at another server.", code="stopping")
-        if self._queue and (bodies > self._room or size > self._room_bytes):
+
+    def _require_room(self, bodies: int, size: int) -> None:
+        self._require_open()
+        if (self._queue or self._protecting) and (bodies > self._room or size > self._room_bytes):
             raise Unavailable("More events arrive than Postgres can store: retry in a moment.", code="intake_full")
 
     async def _write(self) -> None:
