@@ -1,6 +1,6 @@
 # Every command of this project. Each one makes or refreshes .venv first, which is instant if nothing has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
+.PHONY: help demo test test-trials test-slow study-kto compare study-rounds study-edits bench-ingest bench-import bench-labels bench-snapshot bench-lookups bench-gateway bench-redaction bench-export bench-evaluation bench-train bench-train-gpu chaos chaos-serving hostile real-feedback real-text families verify-vllm check up migrate openapi lock docker-config venv
 # Keep compiled modules, whatever the environment says: torch then imports in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON_VENV := .venv/bin/python

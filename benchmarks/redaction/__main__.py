@@ -1,9 +1,9 @@
 """`make bench-redaction`: precision and recall of the detectors of personal data and secrets, and their speed.
 
-Made texts in eleven languages hold values with known spans, or what only looks like one. If phonenumbers or Presidio
-are installed, they read the same texts. The speed is measured on these texts, on this repository's documentation, and
-on hostile texts. If there is real feedback in the folder --data, all that is found in it is counted, and with --show
-printed, for a person to judge.
+Made texts in eleven languages hold values with known spans, or what only looks like one. A data set of others is read
+if it is given by --presidio-research. If phonenumbers or Presidio are installed, they read the same texts. The speed is
+measured on the made texts, on this repository's documentation, and on hostile texts. If there is real feedback in the
+folder --data, all that is found in it is counted, and with --show printed, for a person to judge.
 
 Progress goes to stderr, tables and, in the last line, all figures as one JSON object go to stdout. A whole run is also
 written to --out. Exit codes: 0 done, 2 invalid arguments.
@@ -25,6 +25,7 @@ from app.privacy.redaction.findings import BUILT_IN_KINDS, DetectedSpan
 from benchmarks.machine import described
 from benchmarks.redaction import hostile, peers
 from benchmarks.redaction.corpus import negatives, positives
+from benchmarks.redaction.external import measured_on
 from benchmarks.redaction.figures import Finder, measured, table
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +43,16 @@ def main() -> int:
     report: dict[str, Any] = {"benchmark": "redaction", "seed": SEED, "texts_of_each_group": each}
     report |= measured(find, positives(SEED, each), negatives(SEED, each))
     print(table(report))
-    report["peers"] = {}
+    report["peers"], report["presidio_research"] = {}, {}
+    readers: dict[str, Finder] = {"ours": find}
     for name, finder, kinds in peers.installed():
         print(f"Reading with {name}", file=sys.stderr, flush=True)
         report["peers"][name] = _compared(finder, kinds, FEW)
+        readers[name] = finder
+    if options.presidio_research is not None:
+        report["presidio_research"] = {
+            name: measured_on(reader, options.presidio_research) for name, reader in readers.items()
+        }
     made = [text.text for text in (*positives(SEED, FEW), *negatives(SEED, FEW))]
     documents = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     report["megabytes_per_second"] = {"made texts": _speed(find, made), "documentation": _speed(find, documents)}
@@ -131,6 +138,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of the texts; nothing is written to --out")
     parser.add_argument("--show", action="store_true", help="print to stderr what is found in real text")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with events/")
+    parser.add_argument(
+        "--presidio-research", type=Path, help="synth_dataset_v2.json of github.com/microsoft/presidio-research"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "redaction.json")
     return parser.parse_args()
 

@@ -154,6 +154,87 @@ def _score(random: Random) -> str:
     return f"{random.randrange(200)}-{random.randrange(200)}, {random.randrange(10)}:{random.randrange(10)}, {years}"
 
 
+def _registered(random: Random) -> str:
+    """Returns a number of another register: articles, works, devices, shares, chemicals, taxes."""
+    body = of(DIGITS, 15, random)
+    return random.choice(
+        [
+            f"ISSN {of(DIGITS, 4, random)}-{of(DIGITS, 4, random)}",
+            f"https://orcid.org/0000-000{body[0]}-{body[1:5]}-{body[5:9]}",
+            f"EAN 40{body[:11]}",
+            f"US{body[:10]}",
+            f"CAS {body[:5]}-{body[5:7]}-{body[7]}",
+            f"IMEI 35{body[:13]}",
+            f"DE{body[:9]}",
+            f"USt-IdNr. DE{body[:9]}",
+            f"Steuernummer {body[:2]}/{body[2:5]}/{body[5:10]}",
+            f"BLZ {body[:8]}",
+            f"arXiv:24{body[:2]}.{body[2:7]}",
+            f"PMID {body[:8]}",
+            f"doi:10.1038/s4{body[:4]}-0{body[4:6]}-{body[6:11]}-{body[11]}",
+            f"GTIN 0{body[:12]}",
+            f"USPS {body[:4]} {body[4:8]} {body[8:12]} {body[3:7]} {body[1:5]} {body[:2]}",
+            f"VIN WVWZZZ1JZ{of(UPPER, 2, random)}{body[:6]}",
+        ]
+    )
+
+
+def _machine(random: Random) -> str:
+    """Returns lines of logs, listings and interfaces of programs."""
+    number = _number(random, 9, 12)
+    return random.choice(
+        [
+            f"[{_when(random):%Y-%m-%d %H:%M:%S},{number[:3]}] WARNING pid={number[:5]} took {number[:4]} ms",
+            f"@@ -{number[:3]},{number[3]} +{number[4:7]},{number[7]} @@ def main():",
+            f"rgb({number[:2]}, {number[2:4]}, {number[4:6]})",
+            f"0x{of(HEX, 16, random)}",
+            f"{':'.join(of(HEX, 2, random) for _ in range(6))}",
+            f"id: {number}, parent: {number[::-1]}",
+            f"SELECT * FROM t WHERE id IN ({number[:6]}, {number[3:]})",
+            f"data:image/png;base64,{of(BASE62, 120, random)}",
+            f"https://acme.io/watch?v={of(BASE62, 11, random)}&t={number[:4]}",
+            f"/var/log/app.{number[:8]}.log.gz",
+            f"loss={number[0]}.{number[1:]}e-05 step={number[:6]}",
+            f"eth0: mtu 1500 inet 10.{number[:2]}.0.7/16",
+            f"GET /items/{number} 200 {number[:5]}",
+            f"{number[:2]}%|███ | {number[:4]}/{number[:6]} [00:12<01:03, {number[:3]}.5it/s]",
+            f"-rw-r--r-- 1 ada staff {number} May 12 09:4{number[0]} notes.txt",
+            f"Error code: 0x{of(HEX, 8, random).upper()} (-{number})",
+        ]
+    )
+
+
+def _prose(random: Random) -> str:
+    """Returns sentences with numbers and with words that also stand before secrets and phones."""
+    number = _number(random, 5, 9)
+    return random.choice(
+        [
+            f"In {random.randrange(1500, 2026)} about {int(number):,} people lived there.",
+            f"The iPhone {number[0]} costs {number[:4]} euros.",
+            f"Your tokens: {number} of {number}000 left this month",
+            "Never tell anybody your password!",
+            "The secret is to rest the dough.",
+            "What is a bearer token and how do I use it?",
+            "I forgot my password: what should I do now?",
+            "Set a strong password (12+ characters)",
+            f"Mobile users: {number}, desktop users: {number[::-1]}",
+            f"He called on {random.randrange(1, 29)} May, at {random.randrange(10, 20)}:30.",
+            f"Call stack depth: {number}",
+            f"We text 2 or 3 times a week, {number[:3]} in all.",
+            f"Room 4{number[:2]}, building {number[2:4]}",
+            "See example.com/@ada or twitter.com/ada",
+            "user@localhost:~$ ls -la",
+            "x@y = z@w",
+            "Reach level 12 to get 3000 points",
+            f"The key to {number[0]}{number[1]} doors",
+            "Access key: the Enter key",
+            f"phone book of {random.randrange(1950, 2020)}-{random.randrange(1950, 2020)}",
+            f"token {number} is not in the vocabulary of 50257 tokens",
+            f"contact us 24/7, 365 days, since {random.randrange(1950, 2020)}",
+        ]
+    )
+
+
 def makers(code: Sequence[str]) -> Mapping[str, Callable[[Random], str]]:
     """Returns what makes texts of each group; `code` has lines of source code and of its documentation."""
     return {
@@ -177,4 +258,7 @@ def makers(code: Sequence[str]) -> Mapping[str, Callable[[Random], str]]:
         "long number": lambda r: _number(r, 10, 30),
         "digits in groups": lambda r: " ".join(of(DIGITS, r.randrange(1, 5), r) for _ in range(r.randrange(3, 8))),
         "score and years": _score,
+        "number of a register": _registered,
+        "log or listing": _machine,
+        "prose": _prose,
     }

@@ -39,6 +39,7 @@ def _matcher() -> Finder:
 
 def _patterns() -> Finder:
     import spacy
+    import tldextract
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
@@ -46,6 +47,8 @@ def _patterns() -> Finder:
         def load(self) -> None:
             self.nlp = {"en": spacy.blank("en")}
 
+    # Presidio checks the domains of mail addresses with it; by default it downloads a list.
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=())
     engine = Blank(models=[{"lang_code": "en", "model_name": "blank"}])
     engine.load()
     registry = RecognizerRegistry(supported_languages=["en"])

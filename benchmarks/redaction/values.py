@@ -89,6 +89,14 @@ def card(random: Random) -> str:
     return grouped(card_digits(prefix, length, random), sizes, random.choice(["", " ", " ", "-"]))
 
 
+def typed_card(random: Random) -> str:
+    """Returns a card number with groups of any kind, or of an issuer that is rare."""
+    rare = card_digits(random.choice(["5018", "6304", "6761", "2202", "508", "36", "38"]), 16, random)
+    common = card_digits(random.choice(["4", "52", "2300", "6011"]), 16, random)
+    sizes = random.choice([(4, 8, 4), (8, 8), (4, 4, 4, 4), (2,) * 8, (6, 10), (16,)])
+    return grouped(random.choice([common, common, rare]), sizes, random.choice([" ", "-", ".", " - "]))
+
+
 def iban_characters(random: Random) -> str:
     country = random.choice(list(ACCOUNTS))
     alphabets = {"9": DIGITS, "A": UPPER, "C": UPPER + DIGITS, "0": "0"}

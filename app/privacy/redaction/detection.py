@@ -20,6 +20,7 @@ from app.privacy.redaction.detectors import (
 )
 from app.privacy.redaction.findings import KINDS, PRESIDIO_KINDS, DetectedSpan
 from app.privacy.redaction.overlaps import without_overlaps
+from app.privacy.redaction.patterns import readable
 
 _Spans = Callable[[str], Iterator[tuple[int, int]]]
 #: The detector of each kind, and the fewest digits of its values: most texts have none, and are skipped quickly.
@@ -52,11 +53,12 @@ _KNOWN, _FROM_PRESIDIO = frozenset(KINDS), frozenset(PRESIDIO_KINDS)
 def find(text: str, kinds: frozenset[str]) -> list[DetectedSpan]:
     """Returns the spans that hold values of these kinds, sorted by start and without overlaps.
 
-    Raises `ValueError` for an unknown kind, and `Invalid` with the remedy if a kind needs a library or a language model
-    that is not installed.
+    Raises `ValueError` for an unknown kind, and `Unavailable` with the remedy if a kind needs a library or a language
+    model that is not installed: see `reason_to_refuse`.
     """
     if not kinds <= _KNOWN:
         raise ValueError(f"unknown kinds: {', '.join(sorted(kinds - _KNOWN))}")
+    text = readable(text)
     digits = sum(map(text.count, "0123456789"))
     found = [
         DetectedSpan(kind, start, end)
@@ -70,6 +72,16 @@ def find(text: str, kinds: frozenset[str]) -> list[DetectedSpan]:
 
         found += presidio.find(text, from_presidio)
     return without_overlaps(found)
+
+
+def reason_to_refuse(kinds: frozenset[str]) -> str | None:
+    """Returns why some of these kinds cannot be found on this machine, with the remedy; None if all can."""
+    from_presidio = kinds & _FROM_PRESIDIO
+    if not from_presidio:
+        return None
+    from app.privacy.redaction import presidio
+
+    return presidio.reason_to_refuse(from_presidio)
 
 
 def normalised(kind: str, value: str) -> str:

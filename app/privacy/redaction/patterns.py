@@ -1,5 +1,6 @@
 """Patterns of RE2 for detectors: linear in the length of the text, whatever the text. Pure."""
 
+import re
 from typing import Any
 
 import re2
@@ -9,6 +10,10 @@ MOST_PATTERN_BYTES = 32 * 2**20
 #: Signs that people write between groups of digits, within brackets of a pattern.
 SPACES, HYPHENS = r" \x{a0}\x{2009}\x{202f}", r"\x{2010}\x{2011}\x{2013}\-"
 
+#: What stands for a sign in a string of JSON or source code, and what is read in its place, of the same length.
+_ESCAPES = (("\\n", "  "), ("\\r", "  "), ("\\t", "  "), ('\\"', '""'), ("\\'", "''"))
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def compiled(pattern: str, *, any_case: bool = False) -> Any:
     options = re2.Options()
@@ -16,6 +21,16 @@ def compiled(pattern: str, *, any_case: bool = False) -> Any:
     options.case_sensitive = not any_case
     options.log_errors = False
     return re2.compile(pattern, options)
+
+
+def readable(text: str) -> str:
+    """Returns a text of the same length for the detectors: without escapes, which look like letters (``\\n030 1234``),
+    and without lone surrogates, which RE2 refuses.
+    """
+    if "\\" in text:
+        for escape, sign in _ESCAPES:
+            text = text.replace(escape, sign)
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def before(text: str, start: int) -> str:

@@ -18,19 +18,25 @@ from app.settings import current
 OF_A_MODEL = frozenset({"person", "location", "organization", "nrp"})
 #: Presidio scores findings from 0 to 1; patterns without a checksum or a word nearby score 0.3 at most.
 FEWEST_SCORE = 0.33
+#: spaCy refuses longer texts, by default those of over a million characters.
+MOST_CHARACTERS = 100_000_000
 
 
 def find(text: str, kinds: frozenset[str]) -> Iterator[DetectedSpan]:
     """Yields what Presidio finds. Raises `Unavailable` with the remedy if it cannot find these kinds."""
-    reason = reason_to_refuse(kinds)
-    if reason is not None:
-        raise Unavailable(reason, code="presidio_unavailable")
     language, model = _configuration()
+    analyzer = _checked_analyzer(kinds, language, model)
     entities = [kind.upper() for kind in sorted(kinds)]
-    for result in _analyzer(language, model).analyze(
-        text, language=language, entities=entities, score_threshold=FEWEST_SCORE
-    ):
+    for result in analyzer.analyze(text, language=language, entities=entities, score_threshold=FEWEST_SCORE):
         yield DetectedSpan(result.entity_type.lower(), result.start, result.end)
+
+
+@lru_cache(maxsize=64)
+def _checked_analyzer(kinds: frozenset[str], language: str, model: str | None) -> Any:
+    reason = reason_to_refuse(kinds)
+    if reason is not None:  # not cached, so that the next call looks again
+        raise Unavailable(reason, code="presidio_unavailable")
+    return _analyzer(language, model)
 
 
 def reason_to_refuse(kinds: frozenset[str]) -> str | None:
@@ -96,7 +102,9 @@ def _analyzer(language: str, model: str | None) -> Any:
 
     class Pipeline(SpacyNlpEngine):
         def load(self) -> None:
-            self.nlp = {language: spacy.blank(language) if model is None else spacy.load(model)}
+            pipeline = spacy.blank(language) if model is None else spacy.load(model)
+            pipeline.max_length = MOST_CHARACTERS
+            self.nlp = {language: pipeline}
 
     engine = Pipeline(models=[{"lang_code": language, "model_name": model or "blank"}])
     engine.load()

@@ -1,5 +1,6 @@
 """All detectors together: order, overlaps, unknown kinds, and work that grows with the text and no faster."""
 
+import json
 import sys
 from itertools import pairwise
 from types import FrameType
@@ -59,6 +60,27 @@ def test_an_overlap_is_joined_under_the_kind_that_comes_first() -> None:
     ]
 
     assert without_overlaps(spans) == [("email", 0, 9), ("card", 9, 12), ("iban", 20, 22)]
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_any_text_can_be_searched(text: str) -> None:
+    assert all(0 <= span.start < span.end <= len(text) for span in find(text, ALL))
+
+
+@pytest.mark.parametrize("value", ["ada@acme.io", "030 1234567", "DE89 3704 0044 0532 0130 00", "4111 1111 1111 1111"])
+def test_escapes_of_a_string_are_no_letters_of_a_value(value: str) -> None:
+    text = json.dumps(json.dumps({"body": f"Hi,\n{value}\tand\r\n{value}\n"}))
+
+    assert [text[span.start : span.end] for span in find(text, ALL)] == [value, value]
+
+
+def test_a_secret_is_found_within_quoted_json() -> None:
+    text = json.dumps(json.dumps({"password": "hunter2!", "api_key": "a8f5f167f44f4964e6c998dee827110c"}))
+
+    assert [(span.kind, text[span.start : span.end]) for span in find(text, ALL)] == [
+        ("password", "hunter2!"),
+        ("token", "a8f5f167f44f4964e6c998dee827110c"),
+    ]
 
 
 def test_only_the_kinds_asked_for_are_found() -> None:

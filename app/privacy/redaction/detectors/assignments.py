@@ -6,9 +6,9 @@ from typing import Any
 from app.privacy.redaction.detectors.placeholders import entropy, is_placeholder
 from app.privacy.redaction.patterns import compiled
 
-_SEPARATOR = r"""["'`\]]{0,2}\s{0,3}(?::=|=>|=|:|:)\s{0,3}"""
+_SEPARATOR = r"""["'`\]]{0,3}\s{0,3}(?::=|=>|=|:|:)\s{0,3}"""
 #: A quoted value without spaces, or all up to a space, quote, bracket or comma.
-_VALUE = r"""("[^"\s]+"|'[^'\s]+'|`[^`\s]+`|[^\s"'`,;&<>()\[\]{},。;]+)"""
+_VALUE = r"""["']?("[^"\s]+"|'[^'\s]+'|`[^`\s]+`|[^\s"'`,;&<>()\[\]{},。;]+)"""
 _PASSWORD = compiled(
     r"(?:pass(?:word|wd|phrase|code)|\bpwd|\bpw|passwort|kennwort|contraseña|mot de passe|\bsenha|wachtwoord|hasło"
     rf"|lösenord|пароль|密码|密碼|パスワード|비밀번호)(?:{_SEPARATOR}|\s(?:is|ist|es|est|é|è|to)\s){_VALUE}",

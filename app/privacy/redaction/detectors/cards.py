@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 from app.privacy.redaction.patterns import HYPHENS, SPACES, after, before, compiled, continues_word
 
-_RUN = compiled(rf"[0-9](?:[{SPACES}{HYPHENS}]?[0-9]){{11,}}")
+_RUN = compiled(rf"[0-9](?:[{SPACES}{HYPHENS}.]{{0,3}}[0-9]){{11,}}")
 _GROUP = re.compile("[0-9]+")  # one class: nothing to backtrack
 _NAMED = compiled(
     r"card|karte|carte|tarjeta|carta|cart[ãa]o|kaart|kart[ay]?\b|карт|卡|カード|카드|visa|master|maestro|amex"
@@ -15,9 +14,9 @@ _NAMED = compiled(
 )
 FEWEST, MOST = 12, 19
 _NEARBY = 32
-#: Groups as they are printed on cards. A number without separators is one group.
-MOST_GROUPS = 5
-_GROUPINGS = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (6, 13), (4, 4, 4))
+#: Groups as they are printed on cards.
+_GROUPINGS = {(4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (6, 13), (4, 4, 4)}
+FEWEST_DIGITS_OF_GROUP = 2
 #: First and last prefix of an issuer, and the lengths of its numbers.
 _ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("4", "4", frozenset({16, 19})),  # Visa
@@ -30,7 +29,7 @@ _ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("3528", "3589", frozenset({16, 19})),  # JCB
     ("62", "62", frozenset({16, 19})),  # UnionPay
 )
-#: Those whose prefixes or lengths are so common in other numbers that they count only in groups of four and six digits.
+#: Those whose prefixes or lengths are so common in other numbers that they count only in groups as on cards.
 _GROUPED_ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("300", "305", frozenset({14})),  # Diners Club
     ("3095", "3095", frozenset({14})),
@@ -76,23 +75,27 @@ def _in_run(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _groups_of_card(text: str, groups: list[tuple[int, int]], first: int, *, named: bool) -> int:
-    """Returns how many groups from the first on are a card number, 0 if none."""
-    start, end = groups[first]
-    if end - start >= FEWEST:
-        return int(is_card(text[start:end], named=named, grouped=False))
-    if end - start not in (4, 6):
+    """Returns how many groups from the first on are a card number, 0 if none: the same separator is between them."""
+    begin = groups[first][0]
+    if not named and text[begin] in "017":  # no issuer's prefix
         return 0
-    chosen = groups[first : first + MOST_GROUPS]
-    sizes = tuple(end - start for start, end in chosen)
-    for grouping in _GROUPINGS:
-        count = len(grouping)
-        if sizes[:count] != grouping:
-            continue
-        separators = {text[left[1] : right[0]] for left, right in pairwise(chosen[:count])}
-        digits = "".join(text[start:end] for start, end in chosen[:count])
-        if len(separators) == 1 and is_card(digits, named=named, grouped=True):
-            return count
-    return 0
+    if first and text[begin - 1] == ".":  # digits behind a decimal point
+        return 0
+    digits, separator, size, longest = "", "", 0, 0
+    for start, end in groups[first : first + MOST // FEWEST_DIGITS_OF_GROUP]:
+        between = text[groups[first + size - 1][1] : start] if size else ""
+        if end - start < FEWEST_DIGITS_OF_GROUP or (size > 1 and between != separator):
+            break
+        digits, separator, size = digits + text[start:end], between, size + 1
+        if len(digits) > MOST:
+            break
+        if len(digits) >= FEWEST:
+            sizes = tuple(end - start for start, end in groups[first : first + size])
+            if is_card(digits, named=False, grouped=sizes in _GROUPINGS):
+                return size
+            if is_card(digits, named=named, grouped=False):
+                longest = size
+    return longest
 
 
 def is_card(digits: str, *, named: bool, grouped: bool) -> bool:

@@ -13,6 +13,17 @@ _SCRIPTS = (
 _LOCAL = "|".join(f"[{letters}0-9_](?:[{letters}0-9\\pM._%+'-]*[{letters}0-9\\pM_+-])?" for letters in _SCRIPTS)
 _TOP = "|".join(f"[{letters}]{{2,24}}" for letters in _SCRIPTS)
 _ADDRESS = compiled(rf"(?:{_LOCAL})@(?:[\pL\pM0-9](?:[\pL\pM0-9-]*[\pL\pM0-9])?\.)+(?:xn--[a-zA-Z0-9-]{{2,59}}|{_TOP})")
+#: Addresses that are written so that programs do not find them: ada (at) acme.io, ada at acme dot io, ada＠acme.io.
+_AT = r"(?:\s?[\[({<]\s?[aä]t\s?[\])}>]\s?|＠)"
+_DOT = r"(?:\.|\s?[\[({<]\s?(?:dot|punkt|point)\s?[\])}>]\s?|\sdot\s)"
+_NAME = r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?"
+_WRITTEN_OUT = compiled(
+    rf"\b[a-z0-9](?:[a-z0-9._%+-]*[a-z0-9])?(?:{_AT}{_NAME}(?:{_DOT}{_NAME})*{_DOT}[a-z]{{2,24}}"
+    rf"|\sat\s{_NAME}(?:\sdot\s{_NAME})*\sdot\s[a-z]{{2,24}})\b",
+    any_case=True,
+)
+_WRITTEN_AT = compiled(rf"{_AT}|\sat\s", any_case=True)
+_WRITTEN_DOT = compiled(_DOT, any_case=True)
 #: Ends of file names, which are not top-level domains: logo@2x.png, app@latest.js.
 _NOT_DOMAINS = frozenset(
     (
@@ -29,6 +40,7 @@ _NEARBY = 256
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
     """Yields where mail addresses are, but not handles, users of URLs or names of files."""
+    yield from (match.span() for match in _WRITTEN_OUT.finditer(text))
     if "@" not in text:
         return
     for match in _ADDRESS.finditer(text):
@@ -50,4 +62,7 @@ def _is_user_of_url(text: str, start: int) -> bool:
 
 
 def normalised(value: str) -> str:
-    return unicodedata.normalize("NFC", value).casefold()
+    address = unicodedata.normalize("NFC", value).casefold()
+    if "@" not in address:
+        address = _WRITTEN_DOT.sub(".", _WRITTEN_AT.sub("@", address))
+    return address
