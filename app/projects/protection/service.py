@@ -50,11 +50,10 @@ def require_known(rules: wire.RedactionRules) -> wire.RedactionRules:
         raise Invalid(f"The redaction is wrong: {what}.", code="invalid_redaction", faults=faults)
     if rules.mode == "off":
         return rules
-    try:
-        detection.find("", frozenset(kinds))
-    except Unavailable as error:
-        fault = Fault("/redaction/kinds", error.message)
-        raise Invalid(f"/redaction/kinds: {error.message}", code="invalid_redaction", faults=[fault]) from error
+    reason = detection.reason_to_refuse(frozenset(kinds))
+    if reason is not None:
+        fault = Fault("/redaction/kinds", reason)
+        raise Invalid(f"/redaction/kinds: {reason}", code="invalid_redaction", faults=[fault])
     return rules.model_copy(update={"kinds": kinds})
 
 
