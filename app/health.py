@@ -19,6 +19,7 @@ from app.cli.migrate import configuration
 from app.database import Purpose
 from app.errors import Unavailable
 from app.feedback.ingest.group_commit import Intake
+from app.projects.protection import service as protections
 from app.web.problems import problems
 
 health = APIRouter(tags=["health"])
@@ -55,7 +56,8 @@ async def live() -> Live:
     responses={503: problems()[503]},
 )
 async def ready(request: Request) -> Ready:
-    """Shows that Postgres answers within a second, has current tables and takes events. Redis may be away."""
+    """Shows that Postgres answers within a second, has current tables and takes events, and that this process has the
+    key of the pseudonyms that are stored there. Redis may be away."""
     readiness: ReadinessProbe = request.app.state.readiness
     return await readiness()
 
@@ -109,8 +111,8 @@ def _revisions() -> tuple[str | None, frozenset[str]]:
 
 
 def _require_postgres(session: Session) -> None:
-    """Raises `Unavailable` if Postgres takes no writes, or its tables are older than this code. Newer tables are
-    accepted, since an update may be under way."""
+    """Raises `Unavailable` if Postgres takes no writes, its tables are older than this code, or its pseudonyms were
+    made by another key. Newer tables are accepted, since an update may be under way."""
     migrated, read_only = session.execute(
         text("SELECT to_regclass('alembic_version') IS NOT NULL, current_setting('transaction_read_only') = 'on'")
     ).one()
@@ -118,6 +120,9 @@ def _require_postgres(session: Session) -> None:
     head, known = _revisions()
     if at is None or (at in known and at != head):
         raise Unavailable(f"The tables are at {at}, not at {head}: run `thumbwheel migrate`.", code="not_migrated")
+    trouble = protections.trouble_with_key(session)
+    if trouble is not None:
+        raise Unavailable(trouble, code="pseudonym_key")
     if read_only:
         raise Unavailable(
             "Postgres takes no writes, and so no feedback: it is a standby, or was set to read only.",

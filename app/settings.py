@@ -20,6 +20,8 @@ PSYCOPG_ALONE = {
 }  # fmt: skip
 
 PREFIX = "THUMBWHEEL_"
+#: The shortest key of pseudonyms.
+KEY_BYTES = 32
 #: Variables that only docker-compose.yml reads.
 COMPOSE_NAMES = {"THUMBWHEEL_MODELS", "THUMBWHEEL_BIND"}
 
@@ -117,6 +119,12 @@ class Settings(BaseSettings):
         10, gt=0, description="how often the beat looks at triggers, expired leases and the outbox"
     )
 
+    pseudonym_key: SecretStr | None = Field(
+        None,
+        description="at least 32 random bytes that make the pseudonyms of actors and of personal data, the same in "
+        "every process and for ever; needed by projects that mask texts or hash actors",
+    )
+
     gateway: bool = Field(
         default=False, description="true: the API also answers OpenAI's completions (docs/gateway.md)"
     )
@@ -160,7 +168,9 @@ class Settings(BaseSettings):
         None, description="installed spaCy model, or its folder, for Presidio's kinds that need one, such as person"
     )
 
-    @field_validator("judge_url", "judge_model", "judge_key", "public_url", "presidio_model", mode="before")
+    @field_validator(
+        "judge_url", "judge_model", "judge_key", "public_url", "pseudonym_key", "presidio_model", mode="before"
+    )
     @classmethod
     def _unset_if_empty(cls, value: object) -> object:
         return None if value == "" else value
@@ -195,6 +205,13 @@ class Settings(BaseSettings):
             raise ValueError("has characters that no header can carry")
         return key
 
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value().encode()) < KEY_BYTES:
+            raise ValueError(f"is shorter than {KEY_BYTES} bytes: make one with `openssl rand -hex 32`")
+        return key
+
     @field_validator("database_url")
     @classmethod
     def _driver(cls, url: str | None) -> str | None:
@@ -213,6 +230,15 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """The folder that holds the working folders of runs, on a disk that the workers of one machine share."""
         return self.data_dir / "work"
+
+    def as_environment(self) -> dict[str, str]:
+        """Returns the settings that were made as environment variables, for another process: secrets, too."""
+        made = {name: getattr(self, name) for name in self.model_fields_set}
+        texts = self.model_dump(mode="json", include=self.model_fields_set, exclude_none=True)
+        return {
+            f"{PREFIX}{name.upper()}": made[name].get_secret_value() if isinstance(made[name], SecretStr) else str(text)
+            for name, text in texts.items()
+        }
 
     def need_database(self) -> str:
         if self.database_url is None:

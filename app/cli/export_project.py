@@ -170,7 +170,10 @@ def _erasures(client: "Client") -> Iterable[str]:
     for erasure in reversed(list(client.erasures.list())):
         if erasure.tombstone:
             yield wire.CopiedErasure(
-                hashed_for=erasure.hashed_for, actor_sha256=erasure.actor_sha256, requested_at=erasure.requested_at
+                hashed_for=erasure.hashed_for,
+                actor_sha256=erasure.actor_sha256,
+                pseudonym_sha256=erasure.pseudonym_sha256,
+                requested_at=erasure.requested_at,
             ).model_dump_json()
 
 

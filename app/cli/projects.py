@@ -172,6 +172,46 @@ def archive(
         _show(client.projects.change(wire.ProjectChange(archived=not undo)), as_json)
 
 
+@projects.command()
+def redaction(
+    project: Annotated[str, typer.Argument(help="Its name.")],
+    mode: Annotated[
+        wire.RedactionMode | None, typer.Argument(help="off, mask or reject; none: show what was found.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="Kind to look for, such as email; may be repeated.  [default: the built-in ones]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mask or refuse personal data and secrets before feedback is stored, from now on.
+
+    Feedback that is stored already stays as it is.
+    """
+    if mode is None and kinds:
+        raise Invalid("--kind needs a mode: mask or reject.", code="invalid_option")
+    with connected(project) as client:
+        if mode is None:
+            _show_findings(client.projects.redaction(), as_json)
+        else:
+            rules = wire.RedactionRules(mode=mode, kinds=kinds or None)
+            _show(client.projects.change(wire.ProjectChange(redaction=rules)), as_json)
+
+
+@projects.command()
+def actors(
+    project: Annotated[str, typer.Argument(help="Its name.")],
+    form: Annotated[wire.ActorForm, typer.Argument(help="plain or hashed.")],
+    as_json: AsJson = False,
+) -> None:
+    """Store the ids of actors as they are sent, or keyed hashes of them, from now on.
+
+    Events that are stored already keep the ids that they have; an erasure finds both.
+    """
+    with connected(project) as client:
+        _show(client.projects.change(wire.ProjectChange(actors=form)), as_json)
+
+
 @projects.command("base-model")
 def base_model(
     project: Annotated[str, typer.Argument(help="Its name.")],
@@ -201,9 +241,22 @@ def _show(item: wire.Project, as_json: bool) -> None:
         "gates": f"{item.gates.document.name}, version {item.gates.version} (sha256 {item.gates.sha256[:12]}…)",
         "events a minute": limits_in_words(item.limits),
         "keeps feedback": rule_in_words(item.retention),
+        "redaction": _redaction(item),
+        "actors": item.actors if item.protected_since is None else f"{item.actors}, since {when(item.protected_since)}",
         **{f"snapshot {name}": str(value) for name, value in item.snapshot},
     }
     show_one(item, lines, as_json=as_json)
+
+
+def _show_findings(report: wire.RedactionReport, as_json: bool) -> None:
+    found = {f"{each.kind}, {each.mode}": f"{each.findings:,}, last {when(each.last_at)}" for each in report.findings}
+    show_one(report, {"redaction": _redaction(report), "actors": report.actors, **found}, as_json=as_json)
+
+
+def _redaction(item: wire.Project | wire.RedactionReport) -> str:
+    rules = item.redaction
+    what = rules.mode if rules.mode == "off" else f"{rules.mode} {', '.join(rules.kinds or ())}"
+    return what if item.protected_since is None else f"{what}, since {when(item.protected_since)}"
 
 
 def _trigger(rules: wire.TriggerRules) -> str:

@@ -106,13 +106,13 @@ def running(
                 )
             redis_url = servers["Valkey"].url
         base_url = f"http://{_reachable(settings.host)}:{port}"
-        explicit = settings.model_dump(mode="json", include=settings.model_fields_set, exclude_none=True)
-        environment = os.environ | {f"THUMBWHEEL_{name.upper()}": str(value) for name, value in explicit.items()}
+        environment = os.environ | settings.as_environment()
         environment |= {
             "THUMBWHEEL_DATABASE_URL": database_url,
             "THUMBWHEEL_REDIS_URL": redis_url,
             "THUMBWHEEL_DATA_DIR": str(folder),
             "THUMBWHEEL_URL": base_url,
+            "THUMBWHEEL_PSEUDONYM_KEY": _pseudonym_key(settings, folder),
             "PYTHONUNBUFFERED": "1",
             # Celery's warning about root is no news to a person who started everything as root.
             "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
@@ -185,6 +185,13 @@ def migrate(environment: Mapping[str, str]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise Unavailable(f"The tables of the database cannot be brought up to date: {last}", code="migration_failed")
+
+
+def _pseudonym_key(settings: Settings, folder: Path) -> str:
+    """Returns the key of pseudonyms: the given one, or that of the data folder, which is made at the first start."""
+    if settings.pseudonym_key is not None:
+        return settings.pseudonym_key.get_secret_value()
+    return services.secret(folder / "pseudonym-key")
 
 
 def _first_admin_key(database_url: str) -> str | None:

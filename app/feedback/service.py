@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from sqlalchemy.orm import Session
 from thumbwheel import wire
@@ -13,6 +14,7 @@ from app.errors import NotFound
 from app.feedback import store
 from app.feedback.tables import Event
 from app.pages import MAX_INT8, Page, key_of_cursor, number_up_to, page_of
+from app.projects.protection import service as protections
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +31,17 @@ def page(
     completion_id: str | None = None,
     actor: str | None = None,
 ) -> Page[wire.StoredEvent]:
-    """Returns a page of events, newest first. Raises `Invalid` for a cursor of another listing."""
-    rows = store.newest(
-        session,
-        project,
-        before=key_of_cursor(cursor, number_up_to(MAX_INT8)),
-        limit=limit + 1,
-        completion_id=completion_id,
-        actor=actor,
-    )
+    """Returns a page of events, newest first. Raises `Invalid` for a cursor of another listing.
+
+    actor  the caller's own id or its hash: events are found under both
+    """
+    before = key_of_cursor(cursor, number_up_to(MAX_INT8))
+    forms = (None,) if actor is None else protections.forms_of_actor(session, project, actor)
+    found = [
+        store.newest(session, project, before=before, limit=limit + 1, completion_id=completion_id, actor=form)
+        for form in forms
+    ]
+    rows = sorted(chain.from_iterable(found), key=lambda row: row.position, reverse=True)[: limit + 1]
     return page_of(rows, limit, lambda row: str(row.position), _stored)
 
 
@@ -74,9 +78,21 @@ def completion(session: Session, project: str, completion_id: str) -> wire.Store
     )
 
 
+def has_events_of(session: Session, project: str, actor: str) -> bool:
+    """Returns whether events are stored under exactly this id of an actor."""
+    return bool(store.newest(session, project, before=None, limit=1, completion_id=None, actor=actor))
+
+
 def watermark(session: Session, project: str) -> int:
     """Returns the log's end: no row will appear at or below this position later. 0 for an empty log."""
     return store.watermark(session, project)
+
+
+def wait_for_writers(session: Session, project: str) -> None:
+    """Waits for the transactions that write to the log, and keeps others waiting until this transaction ends. They see
+    then what it has changed.
+    """
+    store.hold_log(session, project)
 
 
 def more_than(session: Session, project: str, events: int) -> bool:

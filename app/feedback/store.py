@@ -70,6 +70,11 @@ def watermark(session: Session, project: str) -> int:
         savepoint.rollback()
 
 
+def hold_log(session: Session, project: str) -> None:
+    """Keeps all writers away from the log until the transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(project)})
+
+
 def more_than(session: Session, project: str, events: int) -> bool:
     """Returns whether the project has more than `events` events."""
     query = text("SELECT count(*) FROM (SELECT FROM events WHERE project_id = :project LIMIT :limit) AS first")

@@ -29,6 +29,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
 DRAIN_SECONDS = 20.0
 #: Entries that are prepared in one round of the event loop, so that streams go on in between.
 PREPARED_AT_ONCE = 20
+#: The words that refused registrations are counted by, by the code of the error.
+REASONS = {"personal_data": "personal_data", "pseudonym_key": "pseudonym_key"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Registrations:
 
     def _count(self, written: WrittenCompletion, result: Result) -> None:
         if isinstance(result, ThumbwheelError):
-            self._counters.unregistered(written.project, "unstorable")
+            self._counters.unregistered(written.project, REASONS.get(result.code, "unstorable"))
         elif result.status in ("stored", "replayed"):
             self._counters.registered(written.project)
         else:

@@ -64,6 +64,13 @@ class ProcessFigures:
                     for outcome in OUTCOMES  # those that have not happened too, so that the first one is an increase
                 ],
             ),
+            counter(
+                "thumbwheel_redaction_findings",
+                "Personal data and secrets that were found in feedback before it was stored, by kind and by what was "
+                "done: masked, or the feedback was refused (reject).",
+                [PROJECT, "mode", "kind"],
+                list(figures.findings.items()),
+            ),
             histogram(
                 "thumbwheel_ingest_transaction_bodies",
                 "Events or completions that were stored by one transaction.",

@@ -5,6 +5,7 @@ from thumbwheel import wire
 
 from app.access.operator_log import service as operator_log
 from app.errors import Conflict
+from app.feedback import service as feedback
 from app.gates import documents
 from app.gates import service as gates
 from app.projects import service as projects
@@ -21,7 +22,7 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
     """
     adopted = documents.adopted(gates.require_valid(new.gates), 1)
     project = projects.create(session, new, adopted)
-    operator_log.note(session, project.project)
+    operator_log.note(session, project.project, redaction=project.redaction.mode, actors=project.actors)
     gates.begin(session, project.project, adopted, by)
     releases.begin(session, project.project)
     suites.begin(session, project.project, new.suites)
@@ -29,15 +30,23 @@ def create(session: Session, new: wire.NewProject, by: str = "thumbwheel") -> wi
 
 
 def change(session: Session, project: str, change: wire.ProjectChange, by: str) -> wire.Project:
-    """Changes the project, and adopts the given gates. Raises what `projects.change` raises, `Invalid` with every
-    fault of the gates, and `Conflict` for another split key than that of the project's snapshots.
+    """Changes the project, and adopts the given gates. After the commit, no feedback is stored by earlier settings on
+    redaction and actors. Raises what `projects.change` raises, `Invalid` with every fault of the gates, and `Conflict`
+    for another split key than that of the project's snapshots.
     """
-    operator_log.note(session, changed=sorted(change.model_dump(exclude_none=True)), archived=change.archived)
+    noted: dict[str, str] = {} if change.redaction is None else {"redaction": change.redaction.mode}
+    if change.actors is not None:
+        noted["actors"] = change.actors
+    sections = sorted(change.model_dump(exclude_none=True))
+    operator_log.note(session, changed=sections, archived=change.archived, **noted)
     if change.split_key is not None:
         _require_split_open(session, project, change.split_key)
     if change.gates is not None:
         gates.adopt_document(session, project, change.gates, by)
-    return projects.change(session, project, change)
+    changed = projects.change(session, project, change)
+    if noted:
+        feedback.wait_for_writers(session, project)
+    return changed
 
 
 def _require_split_open(session: Session, project: str, split_key: str) -> None:

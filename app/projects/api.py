@@ -43,3 +43,16 @@ def list_projects(
 def get_project(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> wire.Project:
     """Returns the project's base model and configuration."""
     return service.get(session, at.project)
+
+
+@router.get(
+    "/v1/projects/{project}/redaction",
+    operation_id="get_redaction",
+    summary="Show what redaction has found",
+    response_model=wire.RedactionReport,
+    responses=problems(404),
+)
+def get_redaction(session: Transaction, at: Annotated[Scoped, Depends(scoped("runs:read"))]) -> wire.RedactionReport:
+    """Returns the project's settings on redaction and actors, and the number of findings by kind, without any value.
+    The newest findings may be missing until more feedback comes."""
+    return service.redaction(session, at.project)

@@ -13,6 +13,7 @@ from app.pages import Page, key_of_cursor, page_of
 from app.projects import store
 from app.projects.base_model import reasons_impossible, reasons_unusable
 from app.projects.configuration import SECTIONS, ImpossibleChangeError, changed, faults_of_recipe
+from app.projects.protection import service as protections
 from app.projects.tables import Project
 
 #: The pattern of `wire.Slug`; other ids were never stored, and may hold characters that Postgres refuses.
@@ -27,6 +28,7 @@ def create(session: Session, new: wire.NewProject, gates: wire.AdoptedGates) -> 
     """
     _require_valid(new.recipe)
     require_base_model(new.base_model)
+    new = new.model_copy(update={"redaction": protections.require_known(new.redaction)})
     values = {
         "id": new.project,
         "base_model": new.base_model,
@@ -38,6 +40,7 @@ def create(session: Session, new: wire.NewProject, gates: wire.AdoptedGates) -> 
             f"Project {new.project} exists already: choose another name, or change it with PATCH.",
             code="project_exists",
         )
+    _adopt_protection(session, row)
     return _shown(row)
 
 
@@ -46,15 +49,29 @@ def get(session: Session, project: str) -> wire.Project:
     return _shown(_require(store.of_id(session, project) if POSSIBLE_ID.fullmatch(project) else None, project))
 
 
+def redaction(session: Session, project: str) -> wire.RedactionReport:
+    """Returns what the project does with personal data, and what it has found. Raises `NotFound`."""
+    found = get(session, project)
+    return wire.RedactionReport(
+        redaction=found.redaction,
+        actors=found.actors,
+        protected_since=found.protected_since,
+        findings=protections.findings(session, project),
+    )
+
+
 def change(session: Session, project: str, change: wire.ProjectChange) -> wire.Project:
     """Changes the given sections but the gates. Requested runs keep the configuration that they began with.
 
-    Only `project_setup.service.change` calls this, which also adopts gates. Raises `NotFound`, and `Invalid` with the
-    fields that are wrong.
+    Only `project_setup.service.change` calls this, which also adopts gates, and waits for feedback that is stored by
+    the earlier settings. Raises `NotFound`, `Invalid` with the fields of a wrong recipe or redaction, and `Conflict` if
+    pseudonyms lack their key.
     """
     row = _require(store.locked(session, project), project)
     if change.recipe is not None:
         _require_valid(change.recipe)
+    if change.redaction is not None:
+        change = change.model_copy(update={"redaction": protections.require_known(change.redaction)})
     if change.archived is not None:
         row.archived_at = (row.archived_at or now()) if change.archived else None
     if change.split_key is not None:
@@ -63,6 +80,8 @@ def change(session: Session, project: str, change: wire.ProjectChange) -> wire.P
         row.configuration = changed(row.configuration, change)
     except ImpossibleChangeError as error:
         raise Invalid(f"The change does not fit: {error}.", code="invalid_request", faults=error.faults) from error
+    if change.redaction is not None or change.actors is not None:
+        _adopt_protection(session, row)
     session.flush()
     return _shown(row)
 
@@ -194,6 +213,15 @@ def _require_valid(recipe: wire.RecipeChoice) -> None:
     if faults:
         what = "; ".join(f"{fault.pointer}: {fault.message}" for fault in faults)
         raise Invalid(f"The recipe is wrong: {what}.", code="invalid_recipe", faults=faults)
+
+
+def _adopt_protection(session: Session, row: Project) -> None:
+    configured = wire.ProjectConfiguration.model_validate(
+        {name: value for name, value in row.configuration.items() if name in ("redaction", "actors")}
+    )
+    since = protections.adopt(session, row.id, configured.redaction, configured.actors)
+    if since is not None:
+        row.configuration = {**row.configuration, "protected_since": since.isoformat()}
 
 
 def _shown(row: Project) -> wire.Project:

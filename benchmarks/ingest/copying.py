@@ -8,6 +8,7 @@ import asyncpg
 from thumbwheel import wire
 
 from app.database import now
+from app.feedback.ingest.append import STORED_COLUMNS
 from app.feedback.ingest.entries import event_entry
 from benchmarks.ingest.bodies import Bodies
 from benchmarks.ingest.servers import PROJECT
@@ -34,7 +35,7 @@ class Copying:
         for number in range(start, start + count):
             entry = event_entry(PROJECT, wire.Event.model_validate_json(bodies.body(number)))
             self._position += 1
-            before, (prompt, _), after = entry.row[:5], entry.row[5:7], entry.row[7:]
+            before, (prompt, _), after = entry.row[:5], entry.row[5:7], entry.row[7:STORED_COLUMNS]
             rows.append((*before, json.dumps(prompt, ensure_ascii=False), *after, self._position, now()))
         return rows
 

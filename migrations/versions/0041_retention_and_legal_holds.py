@@ -1,7 +1,7 @@
 """Expired months of feedback, legal holds, and redactions by retention
 
 Revision ID: 0041
-Revises: 0039
+Revises: 0040
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = '0041'
-down_revision: str | None = "0039"
+down_revision: str | None = "0040"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

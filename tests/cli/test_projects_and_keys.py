@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from thumbwheel import Client
+from thumbwheel import ApiError, Client, wire
 
 from app.access import service as access
 from app.database import transaction
@@ -44,6 +44,26 @@ def test_what_is_wrong_with_a_project_is_one_line_that_names_the_field(cli):
     assert name.startswith("project: ")
     assert "FIELD=VALUE" in change
     assert "exists already" in again
+
+
+def test_redaction_is_switched_on_shown_with_its_findings_and_switched_off(cli):
+    shown = cli("projects", "redaction", "acme", "reject", "--kind", "email", "--kind", "card").document
+    event = {"completion_id": "c1", "actor": "u", "signal": {"kind": "comment", "text": "to ann.lee@example.com"}}
+    url, key = cli.environment["THUMBWHEEL_URL"], cli.environment["THUMBWHEEL_API_KEY"]
+    refused = pytest.raises(ApiError, match="/signal/text: holds email")
+    with Client(url, key, project="acme") as client, refused:
+        client.events.record(wire.Event.model_validate(event))
+    report = cli("projects", "redaction", "acme").document
+    actors = cli.refused("projects", "actors", "acme", "hashed")
+    kind = cli.refused("projects", "redaction", "acme", "mask", "--kind", "shoe size")
+    no_mode = cli.refused("projects", "redaction", "acme", "--kind", "email")
+
+    assert shown["redaction"] == {"mode": "reject", "kinds": ["card", "email"]}
+    assert [(each["kind"], each["mode"], each["findings"]) for each in report["findings"]] == [("email", "reject", 1)]
+    assert "THUMBWHEEL_PSEUDONYM_KEY" in actors
+    assert kind.startswith("The redaction is wrong: /redaction/kinds/0: there is no kind of this name")
+    assert no_mode == "--kind needs a mode: mask or reject."
+    assert cli("projects", "redaction", "acme", "off").document["redaction"]["mode"] == "off"
 
 
 def test_a_key_is_made_used_found_again_by_its_ending_and_revoked(cli):

@@ -95,6 +95,7 @@ def test_up_answers_prints_its_first_key_once_and_one_ctrl_c_ends_everything(fol
         address = terminal.wait_for(r"up: (http://127\.0\.0\.1:\d+) ")[1]
         assert httpx.get(f"{address}/livez").status_code == 200
         assert terminal.wait_for(r"first admin key, shown this once: (\S+)")
+        assert (folder / "pseudonym-key").stat().st_mode & 0o077 == 0
 
         terminal.process.send_signal(signal.SIGINT)
 

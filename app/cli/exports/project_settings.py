@@ -12,7 +12,7 @@ from thumbwheel import wire
 if TYPE_CHECKING:
     from thumbwheel import Client
 
-SECTIONS = ("recipe", "trigger", "snapshot", "monitoring", "retention")
+SECTIONS = ("recipe", "trigger", "snapshot", "monitoring", "retention", "redaction", "actors")
 REASON = "restored from an export"
 
 

@@ -7,7 +7,8 @@ behind all rows that the log has: the copy of a log is equal to it, and a log wi
 
 import gzip
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -19,8 +20,11 @@ from app.feedback import signals
 from app.feedback.copying import store
 from app.feedback.copying.store import LogPlace
 from app.feedback.expiry.service import keeps_from
-from app.feedback.ingest.entries import completion_entry, event_entry
+from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry
+from app.feedback.ingest.known_protections import protected_by
 from app.projects import service as projects
+from app.projects.protection import service as protections
+from app.projects.protection.setting import ProjectProtection
 from app.web import json_limits
 
 #: The bounds of a page: rows, and bytes of their texts.
@@ -69,23 +73,29 @@ def copy_in(session: Session, project: str, rows: Sequence[Copied]) -> wire.Copy
     or none. Rows that are there already, events of erased actors, and events of months that the project no longer keeps
     are counted.
 
-    Raises `Conflict` if a row is not there and would not be behind all others, or if its id is taken.
+    They are stored by the settings on redaction and actors of this project. Texts that are masked and actors that are
+    hashed stay as they are: the hashes are those of the project that they come from.
+
+    Raises `Conflict` if a row is not there and would not be behind all others, or if its id is taken, `Invalid` for
+    personal data that the project refuses, and `Unavailable` without the key of pseudonyms.
     """
     months = projects.require_open(session, project).retention.months
     events, expired = _kept([row for row in rows if isinstance(row, wire.CopiedEvent)], months)
     _make_months(session, events)
     store.lock(session, project)
+    known = protections.protection_of(session, project)  # under the lock, so that no change of them is missed
     newest = feedback.watermark(session, project) or store.last_taken(session, project)
     completions = [row for row in rows if isinstance(row, wire.CopiedCompletion)]
-    erased = store.erased(session, project, sorted({event.actor for event in events}))
-    allowed = [event for event in events if event.actor not in erased]
+    forms = {actor: known.forms_of(actor) for actor in {event.actor for event in events}}
+    erased = store.erased(session, project, sorted(set(chain.from_iterable(forms.values()))))
+    allowed = [event for event in events if erased.isdisjoint(forms[event.actor])]
     new_events = _new(session, project, "events", {event.event_id: event for event in allowed}, newest)
     new_completions = _new(session, project, "completions", {each.completion_id: each for each in completions}, newest)
     if new_events:
-        entries = [event_entry(project, event).row for event in new_events]
+        entries = [_protected(known, event_entry(project, event)) for event in new_events]
         store.insert_events(session, entries, [_place(event) for event in new_events])
     if new_completions:
-        entries = [completion_entry(project, each.completion_id, each).row for each in new_completions]
+        entries = [_protected(known, completion_entry(project, each.completion_id, each)) for each in new_completions]
         store.insert_completions(session, entries, [_place(each) for each in new_completions])
     positions = [event.position for event in new_events] + [each.position for each in new_completions]
     if positions:
@@ -152,6 +162,17 @@ def _new(session: Session, project: str, table: wire.LogKind, rows: Mapping[str,
         else:
             new.append(row)
     return new
+
+
+def _protected(known: ProjectProtection, entry: IngestEntry) -> tuple[Any, ...]:
+    """Returns the row that is stored of an entry. Raises `Invalid`, which names its id, and `Unavailable`."""
+    made = protected_by(known, entry)
+    if isinstance(made.refusal, Invalid):
+        message = f"{entry.row[1]} cannot be stored. {made.refusal.message}"
+        raise Invalid(message, code=made.refusal.code, faults=made.refusal.faults, details=made.refusal.details)
+    if made.refusal is not None:
+        raise made.refusal
+    return made.entry.row
 
 
 def _place(row: Copied) -> LogPlace:

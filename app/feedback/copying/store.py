@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.feedback.ingest.append import CompletionRow, EventRow, lock_key, sequence_name
+from app.feedback.ingest.append import STORED_COLUMNS, CompletionRow, EventRow, lock_key, sequence_name
 
 
 def _time(column: str) -> str:
@@ -154,7 +154,7 @@ _INSERT_COMPLETIONS = text("""
 
 def insert_events(session: Session, rows: Sequence[EventRow], at: Sequence[LogPlace]) -> None:
     """Inserts events at these places. The caller holds the log's lock, and has seen that ids and places are free."""
-    session.execute(_INSERT_EVENTS, _columns(rows, at))
+    session.execute(_INSERT_EVENTS, _columns([row[:STORED_COLUMNS] for row in rows], at))
 
 
 def insert_completions(session: Session, rows: Sequence[CompletionRow], at: Sequence[LogPlace]) -> None:

@@ -18,14 +18,21 @@ Key = tuple[str, str]  # project, and an id in it
 
 #: Project, event id, completion id, actor, signal, prompt as text, prompt as messages, completion, checkpoint,
 #: time, superseded event, conversation, metadata, whether never to train on it, origin, the completion where it is a
-#: message. Signal, messages and metadata are JSON text.
+#: message; and, where actor is a hash, the id that it was made of, which only tombstones are looked up by. Signal,
+#: messages and metadata are JSON text.
 EventRow = tuple[
     str, str, str, str, str, str | None, str | None, str | None, UUID | None, datetime | None, str | None, str | None,
-    str, bool, str | None, str | None,
+    str, bool, str | None, str | None, str | None,
 ]  # fmt: skip
+#: Of an event's row: what comes behind them is not stored.
+STORED_COLUMNS = 16
 #: Project, completion id, prompt, completion, checkpoint, conversation, sampling, token ids, log-probs, metadata, the
 #: completion where it is a message.
 CompletionRow = tuple[str, str, str, str, UUID | None, str | None, str, str | None, str | None, str, str | None]
+
+#: The version of the settings on redaction and actors by project, None for a project without any.
+Versions = Mapping[str, UUID | None]
+NO_VERSIONS: Versions = {}
 
 #: The outcome of a row: appended; its id exists already; refused, since its actor was erased.
 Fate = Literal["new", "there", "erased"]
@@ -43,19 +50,28 @@ def sequence_name(project: str) -> str:
     return f"log_positions_{sha256(project.encode()).hexdigest()[:32]}"
 
 
+#: SQLSTATE of a transaction whose rows were made by settings on redaction and actors that hold no more.
+OUTDATED = "TW001"
+
+#: The versions of settings are compared once the lock is held: whoever changed them held it until the commit.
 _LOCKED = """
-    WITH locked AS MATERIALIZED (SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest($1::bigint[]) AS key)"""
+    WITH waited AS MATERIALIZED (SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest($1::bigint[]) AS key),
+    locked AS MATERIALIZED (SELECT require_protections($2::text[], $3::uuid[]) FROM waited)"""
 
 _APPEND_EVENTS = (
     _LOCKED  # noqa: S608 - made of constants
     + """,
-    erased AS MATERIALIZED (SELECT erased_actors($2::text[], $5::text[]) AS numbers FROM locked),
+    erased AS MATERIALIZED (
+        SELECT erased_actors($4::text[], $7::text[])
+               || CASE WHEN $21::text[] IS NULL THEN '{}' ELSE erased_actors($4::text[], $21::text[]) END AS numbers
+        FROM locked
+    ),
     item AS MATERIALIZED (
         SELECT item.*, item.number = ANY(numbers) AS erased,
                nextval(to_regclass(item.sequence)) AS position
-        FROM erased, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                            $9::text[], $10::uuid[], $11::timestamptz[], $12::text[], $13::text[], $14::text[],
-                            $15::bool[], $16::text[], $17::text[], $18::text[])
+        FROM erased, unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                            $11::text[], $12::uuid[], $13::timestamptz[], $14::text[], $15::text[], $16::text[],
+                            $17::bool[], $18::text[], $19::text[], $20::text[])
              WITH ORDINALITY AS item (project_id, event_id, completion_id, actor, signal, prompt, messages, completion,
                                       checkpoint_id, occurred_at, supersedes, conversation_id, metadata, never_train,
                                       origin, message, sequence, number)
@@ -79,13 +95,27 @@ _APPEND_EVENTS = (
 )
 
 
-async def append_events(connection: asyncpg.Connection, rows: Sequence[EventRow]) -> list[Fate]:
+async def append_events(
+    connection: asyncpg.Connection, rows: Sequence[EventRow], versions: Versions = NO_VERSIONS
+) -> list[Fate]:
     """Appends the rows in their order, except those of erased actors; events whose id exists stay as they are.
 
-    Erased actors are looked up once the lock is held, among the tombstones committed by then: an erasure that
-    committed its tombstone and then took the log's lock misses no event.
+    versions  of the settings on redaction and actors that the rows were made by, where a project has any
+
+    Raises an error with the SQLSTATE `OUTDATED` if a project has others now. Erased actors are looked up once the lock
+    is held, among the tombstones committed by then: an erasure that committed its tombstone and then took the log's
+    lock misses no event.
     """
-    return await _append(connection, _APPEND_EVENTS, rows)
+    *stored, known_as = _columns(rows)
+    sent = known_as if any(name is not None for name in known_as) else None
+    return await _append(connection, _APPEND_EVENTS, [*stored, _sequences(stored), sent], versions)
+
+
+async def require_current(connection: asyncpg.Connection, versions: Versions) -> None:
+    """Raises an error with the SQLSTATE `OUTDATED` if a project has other settings on redaction and actors now."""
+    await connection.fetchval(
+        "SELECT require_protections($1::text[], $2::uuid[])", list(versions), list(versions.values())
+    )
 
 
 async def try_to_append(connection: asyncpg.Connection) -> None:
@@ -98,9 +128,10 @@ async def try_to_append(connection: asyncpg.Connection) -> None:
     try:
         row: EventRow = (
             project, f"trial {uuid4()}", "trial", "trial", '{"kind": "copy"}', None, None, None, None, None, None, None,
-            "{}", True, None, None,
+            "{}", True, None, None, None,
         )  # fmt: skip
-        await append_events(connection, [row])
+        newest = "SELECT id FROM protections WHERE project_id = $1 ORDER BY number DESC LIMIT 1"
+        await append_events(connection, [row], {project: await connection.fetchval(newest, project)})
     finally:
         if not connection.is_closed():
             await trial.rollback()
@@ -145,8 +176,8 @@ _APPEND_COMPLETIONS = (
     + """,
     item AS MATERIALIZED (
         SELECT item.*, nextval(to_regclass(item.sequence)) AS position
-        FROM locked, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])
+        FROM locked, unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[],
+                            $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
              WITH ORDINALITY AS item (project_id, completion_id, prompt, completion, checkpoint_id, conversation_id,
                                       sampling, token_ids, log_probs, metadata, message, sequence, number)
     ), registered AS (
@@ -163,9 +194,12 @@ _APPEND_COMPLETIONS = (
 )
 
 
-async def append_completions(connection: asyncpg.Connection, rows: Sequence[CompletionRow]) -> list[Fate]:
-    """Registers the rows; completions whose id exists stay as they are."""
-    return await _append(connection, _APPEND_COMPLETIONS, rows)
+async def append_completions(
+    connection: asyncpg.Connection, rows: Sequence[CompletionRow], versions: Versions = NO_VERSIONS
+) -> list[Fate]:
+    """Registers the rows; completions whose id exists stay as they are. `versions` as for `append_events`."""
+    columns = _columns(rows)
+    return await _append(connection, _APPEND_COMPLETIONS, [*columns, _sequences(columns)], versions)
 
 
 _COMPLETIONS_OF = """
@@ -193,11 +227,24 @@ async def completions_of(connection: asyncpg.Connection, keys: Iterable[Key]) ->
     }
 
 
-async def _append(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[Fate]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    locks = sorted(map(lock_key, set(columns[0])))
-    fates: list[Fate] = ["new"] * len(rows)
-    for number, erased in await connection.fetch(statement, locks, *columns, list(map(sequence_name, columns[0]))):
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _sequences(columns: Sequence[Sequence[Any]]) -> list[str]:
+    return list(map(sequence_name, columns[0]))
+
+
+async def _append(
+    connection: asyncpg.Connection, statement: str, columns: Sequence[list[Any] | None], versions: Versions
+) -> list[Fate]:
+    of_row = columns[0]
+    assert of_row is not None
+    projects = sorted(set(of_row))
+    locks = sorted(map(lock_key, projects))
+    fates: list[Fate] = ["new"] * len(of_row)
+    made_by = [versions.get(project) for project in projects]
+    for number, erased in await connection.fetch(statement, locks, projects, made_by, *columns):
         fates[number - 1] = "erased" if erased else "there"
     return fates
 

@@ -18,8 +18,11 @@ class IngestEntry(NamedTuple):
     body: Any
 
 
-def event_entry(project: str, event: wire.Event) -> IngestEntry:
-    """Returns the event as a row of the log."""
+def event_entry(project: str, event: wire.Event, known_as: str | None = None) -> IngestEntry:
+    """Returns the event as a row of the log.
+
+    known_as  the caller's own id of the actor, where `event` has the hash of it: for tombstones, and never stored
+    """
     stored = signals.as_stored(event)
     prompt = stored.prompt
     text, messages = (prompt, None) if prompt is None or isinstance(prompt, str) else (None, signals.json_text(prompt))
@@ -28,13 +31,16 @@ def event_entry(project: str, event: wire.Event) -> IngestEntry:
         project, signals.id_of(stored), stored.completion_id, stored.actor, signals.json_text(stored.signal), text,
         messages, answer and answer.text, stored.checkpoint_id, stored.occurred_at, stored.supersedes,
         stored.conversation_id, signals.json_text(stored.metadata), stored.never_train, stored.origin,
-        _json_or_none(answer and answer.message),
+        _json_or_none(answer and answer.message), known_as,
     )  # fmt: skip
     return IngestEntry(row, stored)
 
 
-def quick_entry(project: str, body: bytes) -> IngestEntry | None:
-    """Returns the event in `body`, JSON text, as a row of the log; None if `wire.Event` has to parse it."""
+def quick_entry(project: str, body: bytes, known_as: str | None = None) -> IngestEntry | None:
+    """Returns the event in `body`, JSON text, as a row of the log; None if `wire.Event` has to parse it.
+
+    known_as  as for `event_entry`
+    """
     read = msgspec_reader.read(body, time.time())
     if read is None:
         return None
@@ -46,7 +52,7 @@ def quick_entry(project: str, body: bytes) -> IngestEntry | None:
     row: append.EventRow = (
         project, event.event_id, event.completion_id, event.actor, msgspec_reader.json_text(event.signal), text,
         messages, event.completion, event.checkpoint_id, occurred_at, event.supersedes, event.conversation_id,
-        msgspec_reader.json_text(event.metadata), event.never_train, event.origin, None,
+        msgspec_reader.json_text(event.metadata), event.never_train, event.origin, None, known_as,
     )  # fmt: skip
     return IngestEntry(row, body)
 

@@ -1,10 +1,12 @@
 """Figures of the intake of one process since it started, written in its event loop alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from app.feedback.ingest.entries import IngestEntry
+from app.feedback.ingest.finding_counts import FindingCounts
+from app.feedback.ingest.protected import ProtectedEntry
 from app.histogram import Histogram
 
 #: Upper bounds of the bodies in one transaction.
@@ -19,12 +21,15 @@ class IngestFigures:
     """Bodies by kind, project and outcome, and the transactions that stored them.
 
     outcomes        by one of `OUTCOMES`
+    findings        of personal data, by project, mode (mask, reject) and kind; those of replays are not counted again
     bodies          the bodies of each transaction
     commit_seconds  the duration of each transaction, its commit included
     """
 
     def __init__(self) -> None:
         self.outcomes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.findings: Counter[tuple[str, str, str]] = Counter()
+        self.new_findings = FindingCounts()
         self.bodies = Histogram(BODIES)
         self.commit_seconds = Histogram()
 
@@ -38,3 +43,13 @@ class IngestFigures:
             outcomes[kind, entry.row[0], getattr(result, "status", "refused")] += 1
         self.bodies.observe(len(entries))
         self.commit_seconds.observe(seconds)
+
+    def redacted(self, entries: Sequence[ProtectedEntry], results: Sequence[Any]) -> None:
+        """Counts what was masked in bodies that are stored now, and what bodies were refused for."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for each, result in zip(entries, results, strict=True):
+            if each.found and (getattr(result, "status", None) == "stored" or result is each.refusal):
+                for kind, number in each.found.items():
+                    found[each.entry.row[0], each.by.mode, kind] += number
+        self.findings += found
+        self.new_findings.add(found)

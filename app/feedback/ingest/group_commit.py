@@ -4,6 +4,9 @@
 
 Nothing is answered before its commit. A body that Postgres refuses fails alone: the batch is halved until it is found.
 If the queue is full or Postgres is unavailable, a request is answered with 503. Hanging up cancels no commit.
+
+All feedback but copies of logs comes this way, so this is where texts are masked and actors hashed: see
+`known_protections`.
 """
 
 import asyncio
@@ -12,19 +15,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from time import perf_counter
-from typing import Any
 
 import asyncpg
 
 from app import postgres_errors
-from app.errors import MOST_FAULTS, Invalid, Unavailable
-from app.feedback import signals
+from app.errors import Unavailable
 from app.feedback.ingest import append
 from app.feedback.ingest.entries import IngestEntry
 from app.feedback.ingest.figures import IngestFigures
-from app.feedback.ingest.kinds import EVENTS, BodyOutcome, Kind, Result
+from app.feedback.ingest.kinds import EVENTS, Kind, Result
+from app.feedback.ingest.known_protections import KnownProtections
+from app.feedback.ingest.outcomes import no_partition, stored
+from app.feedback.ingest.protected import ProtectedEntry
+from app.projects.protection.setting import UNPROTECTED
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +50,12 @@ SESSION = {
 }
 CONNECT_SECONDS, COMMAND_SECONDS, DRAIN_SECONDS = 5, 30, 60
 
-#: Errors caused by a body; all others come from Postgres or the connection, and concern the whole batch.
-OF_A_BODY = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.RaiseError,
-    asyncpg.ProgramLimitExceededError,
-    ValueError,
-    OverflowError,
-)
-
 
 @dataclass(eq=False)
 class _Waiting:
     kind: Kind
     entries: Sequence[IngestEntry]
+    ready: Sequence[ProtectedEntry] | None
     size: int
     answer: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -85,7 +80,9 @@ class Intake:
         self._closing = False
         self._busy = 0
         self._queued = 0
+        self._protecting = 0
         self._takes_events = False
+        self._protections = KnownProtections()
         self.figures = IngestFigures()
         self._writers = [asyncio.create_task(self._write(), name=f"intake {number}") for number in range(writers)]
 
@@ -100,9 +97,11 @@ class Intake:
         for start in range(0, len(entries), MOST_BODIES):  # one after the other: they keep their order in the log
             part = entries[start : start + MOST_BODIES]
             self._require_room(len(part), size)
-            waiting = _Waiting(kind, part, size if start == 0 else 0)
+            waiting = _Waiting(kind, part, None, size if start == 0 else 0)
             self._room -= len(part)
             self._room_bytes -= waiting.size
+            if not self._protections.made(part, None):
+                await self._protect(waiting)
             self._queue.append(waiting)
             self._queued += len(part)
             if self._busy == 0 or self._queued >= CROWD:
@@ -121,7 +120,7 @@ class Intake:
         If the last batch was stored, this returns at once. Otherwise it appends an event and rolls it back.
         """
         if not self._takes_events:
-            waiting = _Waiting(EVENTS, (), 0)
+            waiting = _Waiting(EVENTS, (), None, 0)
             self._queue.append(waiting)
             self._something.set()
             await waiting.answer
@@ -134,10 +133,26 @@ class Intake:
         for writer in late:
             writer.cancel()
 
-    def _require_room(self, bodies: int, size: int) -> None:
+    async def _protect(self, waiting: _Waiting) -> None:
+        """Masks and hashes by the settings of the projects, in the room that the entries have in the queue."""
+        self._protecting += 1
+        try:
+            waiting.ready = await self._protections.protected(waiting.entries)
+            self._require_open()
+        except BaseException:
+            self._room += len(waiting.entries)
+            self._room_bytes += waiting.size
+            raise
+        finally:
+            self._protecting -= 1
+
+    def _require_open(self) -> None:
         if self._closing:
             raise Unavailable("This server is stopping: retry in a moment, or at another server.", code="stopping")
-        if self._queue and (bodies > self._room or size > self._room_bytes):
+
+    def _require_room(self, bodies: int, size: int) -> None:
+        self._require_open()
+        if (self._queue or self._protecting) and (bodies > self._room or size > self._room_bytes):
             raise Unavailable("More events arrive than Postgres can store: retry in a moment.", code="intake_full")
 
     async def _write(self) -> None:
@@ -161,6 +176,7 @@ class Intake:
                 self._room += sum(len(waiting.entries) for waiting in batch)
                 self._room_bytes += sum(waiting.size for waiting in batch)
         if connection is not None:
+            await self.figures.new_findings.write(connection, last=True)
             await connection.close()
 
     async def _take(self) -> list[_Waiting]:
@@ -202,55 +218,34 @@ class Intake:
         kind = batch[0].kind
         entries = [entry for waiting in batch for entry in waiting.entries]
         began = perf_counter()
-        results = await _outcomes(connection, kind, entries)
+        results, ready = await stored(connection, kind, entries, _ready(batch), self._protections)
         self.figures.committed(kind.name, entries, results, perf_counter() - began)
+        if ready is not None:
+            self.figures.redacted(ready, results)
         outcomes = iter(results)
         self._takes_events = True
         for waiting in batch:
             answer = [next(outcomes) for _ in waiting.entries]
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+        await self.figures.new_findings.write(connection)
 
 
-async def _outcomes(connection: asyncpg.Connection, kind: Kind, entries: Sequence[IngestEntry]) -> list[Result]:
-    """Stores the entries in one transaction; if one of them makes it fail, stores each half by itself."""
-    try:
-        fates = await kind.insert(connection, [entry.row for entry in entries])
-    except OF_A_BODY as error:
-        if append.lacks_partition(error):
-            raise _no_partition() from error
-        if len(entries) == 1:
-            reason = postgres_errors.without_values(error)
-            log.warning("Postgres refuses a body of project %s: %s", entries[0].row[0], reason)
-            return [_refused(error)]
-        half = len(entries) // 2
-        return await _outcomes(connection, kind, entries[:half]) + await _outcomes(connection, kind, entries[half:])
-    if fates.count("new") == len(fates):
-        return [BodyOutcome(entry.row[1], "stored") for entry in entries]
-    there = {entry.row[:2] for entry, fate in zip(entries, fates, strict=True) if fate == "there"}
-    stored = await kind.stored(connection, there) if there else {}
+def _ready(batch: Sequence[_Waiting]) -> list[ProtectedEntry] | None:
+    """Returns what is to be stored of each entry of the batch; None if that is what was sent."""
+    if all(waiting.ready is None for waiting in batch):
+        return None
     return [
-        BodyOutcome(entry.row[1], "stored" if fate == "new" else "erased_actor")
-        if fate != "there"
-        else _compared(kind, entry, stored.get(entry.row[:2]))
-        for entry, fate in zip(entries, fates, strict=True)
+        each
+        for waiting in batch
+        for each in waiting.ready or (ProtectedEntry(entry, UNPROTECTED) for entry in waiting.entries)
     ]
-
-
-def _compared(kind: Kind, entry: IngestEntry, stored: dict[str, Any] | None) -> BodyOutcome:
-    """Returns the outcome of an entry whose id exists; `stored` is None if the event was erased."""
-    if stored is None:
-        return BodyOutcome(entry.row[1], "erased")
-    given = kind.document(entry.body)
-    if stored == given:
-        return BodyOutcome(entry.row[1], "replayed")
-    return BodyOutcome(entry.row[1], "conflict", tuple(islice(signals.differences(stored, given), MOST_FAULTS)))
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     passing = postgres_errors.passing(error)
     if batch[0].trial:  # a health probe, every few seconds: no event was lost
-        refused = _no_partition() if append.lacks_partition(error) else None
+        refused = no_partition() if append.lacks_partition(error) else None
         reason = postgres_errors.without_values(error)
         passing = passing or refused or Unavailable(f"Postgres refuses every event: {reason}.", code="events_refused")
     elif passing is not None:
@@ -262,16 +257,6 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(passing or error)
-
-
-def _no_partition() -> Unavailable:
-    return Unavailable(
-        "The feedback log has no partition for this month: `thumbwheel doctor` says more.", code="no_partition"
-    )
-
-
-def _refused(error: Exception) -> Invalid:
-    return Invalid(f"Postgres cannot store this body ({error}): change it before you retry.", code="unstorable")
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from app.access.caller import browser_key
 from app.access.limits import Usage
 from app.access.rate_limiter import RateLimiter, rate_headers
 from app.capacity import Lane
-from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, brief
+from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, Unavailable, brief
 from app.feedback import signals
 from app.feedback.ingest import bodies, browser_events, cors
 from app.feedback.ingest.actor_limits import counted_actor, over_limits, refused_item
@@ -184,6 +184,8 @@ class Receiver:
     async def _part(self, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int) -> None:
         outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
         for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
+            if isinstance(outcome, Unavailable):
+                raise outcome
             answers[index] = _answer(index, entry, outcome)
 
     async def _count_event(self, scope: Scope, rules: FeedbackRules, entry: IngestEntry) -> Sequence[Usage]:
@@ -260,6 +262,8 @@ def _json(value: Any, status: int, headers: dict[str, str]) -> Response:
 
 def _answer(index: int, entry: IngestEntry, outcome: Result) -> dict[str, Any]:
     if isinstance(outcome, ThumbwheelError):
+        if outcome.faults:
+            return _invalid(index, Faults(outcome.faults, outcome.faults_total), entry.row[1])
         return {
             "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
         }  # fmt: skip

@@ -9,6 +9,7 @@ from app.errors import NotFound
 from app.labels.quarantine import service
 from app.labels.summaries import service as summaries
 from app.pages import Page, key_of_cursor, page_of, storable_key
+from app.projects.protection import service as protections
 
 
 def page(
@@ -28,13 +29,14 @@ def page(
 
 def get(session: Session, project: str, actor: str) -> wire.QuarantinedActor:
     """Returns an actor's findings and decision. Raises `NotFound` if there is neither: all votes count."""
-    [shown] = _shown(session, project, summaries.figures(session, project), [actor])
-    if not shown.findings and shown.decision is None:
-        raise NotFound(
-            f"The actor {actor!r} is not in quarantine and has no decision: the votes count.",
-            code="actor_not_quarantined",
-        )
-    return shown
+    forms = protections.forms_of_actor(session, project, actor)
+    for shown in _shown(session, project, summaries.figures(session, project), forms):
+        if shown.findings or shown.decision is not None:
+            return shown
+    raise NotFound(
+        f"The actor {actor!r} is not in quarantine and has no decision: the votes count.",
+        code="actor_not_quarantined",
+    )
 
 
 def _shown(

@@ -15,6 +15,7 @@ from app.labels.quarantine import store
 from app.labels.whole_log.labelled import Labelled
 from app.pages import Page, key_of_cursor, number_up_to, page_of
 from app.projects import service as projects
+from app.projects.protection import service as protections
 from app.webhooks import service as webhooks
 
 #: The largest integer of Postgres.
@@ -57,13 +58,24 @@ def reason(rule: str) -> str:
 
 
 def decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
-    """Stores a decision whether the votes of an actor count from now on. It needs no finding.
+    """Stores a decision whether the votes of an actor count from now on. It needs no finding. Where some of the actor's
+    events are stored by a hash and others by the id itself, it stores one for each, and returns that for the present
+    form.
 
     Raises `NotFound` if the actor has given no feedback.
     """
-    if not feedback.page(session, project, actor=new.actor, limit=1).items:
+    forms = protections.forms_of_actor(session, project, new.actor)
+    stored_by = [form for form in forms if feedback.has_events_of(session, project, form)]
+    if not stored_by:
         raise NotFound(f"No feedback of an actor {new.actor!r} is stored: check the id.", code="actor_not_found")
     projects.lock(session, project)  # decisions are counted one after the other
+    *_, decision = (
+        _decide(session, project, new.model_copy(update={"actor": form}), by) for form in reversed(stored_by)
+    )
+    return decision
+
+
+def _decide(session: Session, project: str, new: wire.NewQuarantineDecision, by: str) -> wire.QuarantineDecision:
     values = {
         **new.model_dump(),
         "project_id": project,
@@ -102,8 +114,9 @@ def page(
     session: Session, project: str, *, actor: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[wire.QuarantineDecision]:
     """Returns all decisions, or those on one actor, the newest first."""
+    actors = None if actor is None else protections.forms_of_actor(session, project, actor)
     rows = store.newest_first(
-        session, project, actor=actor, before=key_of_cursor(cursor, number_up_to(MOST_DECISIONS)), limit=limit + 1
+        session, project, actors=actors, before=key_of_cursor(cursor, number_up_to(MOST_DECISIONS)), limit=limit + 1
     )
     return page_of(rows, limit, lambda row: str(row.number), wire.QuarantineDecision.model_validate)
 

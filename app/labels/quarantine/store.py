@@ -35,11 +35,11 @@ def newest_of_each(
 
 
 def newest_first(
-    session: Session, project: str, *, actor: str | None, before: int | None, limit: int
+    session: Session, project: str, *, actors: Collection[str] | None, before: int | None, limit: int
 ) -> Sequence[QuarantineDecision]:
     query = select(QuarantineDecision).where(QuarantineDecision.project_id == project)
-    if actor is not None:
-        query = query.where(QuarantineDecision.actor == actor)
+    if actors is not None:
+        query = query.where(is_any_of(QuarantineDecision.actor, actors))
     if before is not None:
         query = query.where(QuarantineDecision.number < before)
     return session.scalars(query.order_by(QuarantineDecision.number.desc()).limit(limit)).all()

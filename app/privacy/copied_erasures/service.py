@@ -26,7 +26,9 @@ def copy_in(session: Session, project: str, erasures: Sequence[wire.CopiedErasur
     known = store.known_of(session, project, digests)
     new = {digest: each for digest, each in digests.items() if digest not in known}
     for digest, each in new.items():
-        feedback.keep_away_as(session, project, each.hashed_for, digest)
+        for each_digest in (digest, _pseudonym_of(each)):
+            if each_digest is not None:
+                feedback.keep_away_as(session, project, each.hashed_for, each_digest)
     store.insert(session, [_row(project, digest, each) for digest, each in new.items()])
     operator_log.note(session, project, copied=len(new))
     return wire.ErasureCopyReceipt(copied=len(new), known=len(erasures) - len(new))
@@ -36,6 +38,7 @@ def _row(project: str, digest: bytes, erasure: wire.CopiedErasure) -> dict[str, 
     return {
         "project_id": project,
         "actor_sha256": digest,
+        "pseudonym_sha256": _pseudonym_of(erasure),
         "hashed_for": None if erasure.hashed_for == project else erasure.hashed_for,
         "state": "done",
         "step": "end",
@@ -44,3 +47,7 @@ def _row(project: str, digest: bytes, erasure: wire.CopiedErasure) -> dict[str, 
         "finished_at": now(),
         "certificate": NOTHING_ERASED,
     }
+
+
+def _pseudonym_of(erasure: wire.CopiedErasure) -> bytes | None:
+    return None if erasure.pseudonym_sha256 is None else bytes.fromhex(erasure.pseudonym_sha256)

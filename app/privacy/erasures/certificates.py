@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 from thumbwheel import wire
 
-from app.feedback import service as feedback
+from app.privacy.erasures.actor_forms import are_kept_away, digests_of
 from app.privacy.erasures.failures import REMEDY
 from app.privacy.erasures.tables import Erasure
 from app.privacy.lineage import service as lineage
@@ -34,6 +34,7 @@ def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) 
         project=row.project_id,
         actor_sha256=row.actor_sha256.hex(),
         hashed_for=row.hashed_for or row.project_id,
+        pseudonym_sha256=row.pseudonym_sha256 and row.pseudonym_sha256.hex(),
         state=row.state,
         requested_at=row.requested_at,
         requested_by=row.requested_by,
@@ -43,7 +44,7 @@ def erasure_of(session: Session, row: Erasure, event_ids: Sequence[str] | None) 
         held=row.certificate.get("held", []),
         remedy=REMEDY if row.state == "failed" else None,
         vacuumed_at=_last([table.vacuumed_at for table in tables]),
-        tombstone=feedback.is_kept_away(session, row.project_id, row.actor_sha256),
+        tombstone=are_kept_away(session, row.project_id, digests_of(row)),
         lifted_at=row.lifted_at,
         lifted_by=row.lifted_by,
         certificate=None if event_ids is None else _certificate(session, row, event_ids, tables),

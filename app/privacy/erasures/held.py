@@ -14,6 +14,7 @@ from thumbwheel import wire
 from app.database import now
 from app.feedback.expiry import service as expiry
 from app.labels.quarantine import service as quarantine
+from app.privacy.erasures.actor_forms import forms_of
 from app.privacy.erasures.tables import Erasure
 from app.privacy.holds import service as holds
 
@@ -28,13 +29,14 @@ def waits(session: Session, row: Erasure, judged_any: Callable[[Collection[str]]
 
     judged_any  whether the erasure is about one of these completions, as far as it is known yet
     """
-    assert row.actor is not None
+    forms = forms_of(row)
     in_force = holds.in_force(session, row.project_id)
-    over = in_force.over(row.actor) or in_force.covering(session, judged_any)
+    over = in_force.over(forms) or in_force.covering(session, judged_any)
     _record(row, over)
     if over:
         row.trouble, row.next_attempt_at = holds.sentence(over), now() + WAITING
-        _restrict(session, row, row.actor)
+        for form in forms:
+            _restrict(session, row, form)
     return bool(over)
 
 

@@ -10,9 +10,7 @@ A legal hold makes it wait: see `held`. An error that passes by itself (a server
 other error makes the erasure fail, with its cause, after a few attempts.
 """
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,30 +21,22 @@ from app import messages, outbox
 from app.database import now, transaction
 from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
-from app.feedback.import_jobs import service as imports
-from app.labels import service as labels
-from app.labels.audits import service as audits
-from app.labels.quarantine import service as quarantine
-from app.labels.summaries import service as summaries
-from app.monitoring.approval import service as approval
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
-from app.privacy.erasures.certificates import certify, count, erasure_of
+from app.privacy.erasures.actor_forms import are_kept_away, digests_of
+from app.privacy.erasures.certificates import erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.held import waits
 from app.privacy.erasures.published import publish
+from app.privacy.erasures.steps import STEPS
 from app.privacy.erasures.tables import Erasure
-from app.privacy.holds import service as holds
 from app.privacy.vacuums import service as vacuums
 from app.projects import service as projects
-from app.snapshots.redactions import service as redactions
-
-log = logging.getLogger(__name__)
+from app.projects.protection import service as protections
+from app.projects.protection.pseudonyms import is_hashed
 
 #: After this time without a step, the tick sends the message again.
 PATIENCE = timedelta(minutes=1)
-#: Ids in one transaction, and snapshots that one transaction searches.
-AT_ONCE, SNAPSHOTS = 10_000, 20
 #: Events in a certificate that is shown; pages list all of them.
 EVENTS_SHOWN = 1000
 
@@ -58,17 +48,20 @@ def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure
     """Requests the erasure of an actor, whose feedback is not stored from now on. Returns the running erasure if there
     is one, or the last one if no feedback came since. A failed erasure starts again where it stopped.
 
+    actor  the caller's own id or its hash: events are erased under both, where actors of the project are or were hashed
+
     Raises `NotFound` if the log has no actor with this id.
     """
-    actor_sha256 = feedback.actor_sha256(project, actor)
-    before = store.newest_of(session, project, actor_sha256)
-    if before is None or (before.state == "done" and not feedback.is_kept_away(session, project, actor_sha256)):
+    forms = sorted(protections.forms_of_actor(session, project, actor), key=is_hashed)
+    digests = [feedback.actor_sha256(project, form) for form in forms]
+    before = store.newest_of(session, project, digests)
+    if before is None or (before.state == "done" and not are_kept_away(session, project, digests)):
         # New events are possible only while the actor's feedback is stored, so the log is read only then.
-        new = store.anything_of(session, project, actor)
+        new = store.anything_of(session, project, forms)
         projects.lock(session, project)
-        before = store.newest_of(session, project, actor_sha256)
+        before = store.newest_of(session, project, digests)
         if new and (before is None or before.state == "done"):
-            return _shown(session, _begin(session, project, actor, actor_sha256, by))
+            return _shown(session, _begin(session, project, forms, by))
         if before is None:
             raise NotFound(f"No feedback of an actor {actor!r} is stored: check the id.", code="actor_not_found")
     if before.state == "failed":
@@ -104,7 +97,8 @@ def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Eras
     """
     row = _require(session, project, erasure_id)
     projects.lock(session, project)
-    newest = store.newest_of(session, project, row.actor_sha256)
+    digests = digests_of(row)
+    newest = store.newest_of(session, project, digests)
     assert newest is not None
     if newest.state != "done":
         raise Conflict(
@@ -112,8 +106,9 @@ def lift(session: Session, project: str, erasure_id: UUID, by: str) -> wire.Eras
             code="erasure_unfinished",
             details={"erasure_id": str(newest.id)},
         )
-    if feedback.is_kept_away(session, project, row.actor_sha256):
-        feedback.let_back(session, project, row.actor_sha256)
+    if any(feedback.is_kept_away(session, project, digest) for digest in digests):
+        for digest in digests:
+            feedback.let_back(session, project, digest)
         row.lifted_at, row.lifted_by = now(), by
     return _shown(session, row)
 
@@ -162,103 +157,21 @@ def advance(erasure_id: UUID) -> None:
         _put_off(erasure_id, error)
 
 
-def _look(session: Session, row: Erasure) -> None:
-    """Collects the actor's events and completions. The tombstone is committed, so after the log's lock was taken once
-    no new event of the actor appears."""
-    if row.watermark is None:
-        row.watermark, row.place = feedback.watermark(session, row.project_id), "0"
-        session.flush()
-        vacuums.touch(session, row.id, ("erasures", "erased_completions"))
-        certify(row, {"events": 0, "completions": 0, "audit_items": 0, "suspicions": 0, "quarantine_decisions": 0})
-    last = store.remember(session, row, int(row.place), AT_ONCE)
-    row.step, row.place = ("events", "") if last is None else ("log", str(last))
-
-
-def _erase_events(session: Session, row: Erasure) -> None:
-    part = store.events_of(session, row.id, row.place, AT_ONCE)
-    positions, tables = feedback.erase(session, row.project_id, part)
-    edits = labels.forget_edits(session, row.project_id, positions)
-    vacuums.touch(session, row.id, [*tables, *(["edit_comparisons"] if edits else [])])
-    count(row, events=len(positions))
-    _go_on(row, part, "completions")
-
-
-def _erase_completions(session: Session, row: Erasure) -> None:
-    part = store.completions_of(session, row.id, row.place, AT_ONCE)
-    erased = feedback.erase_unheard_of(session, row.project_id, part)
-    vacuums.touch(session, row.id, ["completions"] if erased else [])
-    count(row, completions=erased)
-    _go_on(row, part, "labels")
-    if row.step == "labels":
-        # This comes with the last part, since it locks the project. A process that builds a snapshot of the earlier log
-        # sees the count before it registers the snapshot, or registers it first, and then it is redacted below.
-        projects.count_erasure(session, row.project_id)
-
-
-def _erase_labels(session: Session, row: Erasure) -> None:
-    assert row.actor is not None
-    part = store.completions_of(session, row.id, row.place, AT_ONCE)
-    items, suspicions = audits.erase(session, row.project_id, part)
-    decisions = quarantine.erase(session, row.project_id, row.actor)
-    summaries.forget(session, row.project_id, row.actor)
-    values = approval.forget(session, row.project_id)
-    ended_holds = holds.forget_actor(session, row.project_id, row.actor)
-    dry_runs = imports.forget_texts(session, row.project_id)
-    touched = {
-        "label_audit_items": items, "label_audit_verdicts": items, "label_suspicions": suspicions,
-        "quarantine_decisions": decisions, "release_labels": values, "exposures": values,
-        "imports": dry_runs, "legal_holds": ended_holds,
-    }  # fmt: skip
-    vacuums.touch(session, row.id, ["actor_findings", *(table for table, rows in touched.items() if rows)])
-    count(row, audit_items=items, suspicions=suspicions, quarantine_decisions=decisions)
-    _go_on(row, part, "snapshots")
-
-
-def _redact(session: Session, row: Erasure) -> None:
-    """Redacts one snapshot, and deletes the files of the one before."""
-    redactions.purge(session, row.project_id)  # of the previous transaction, which is committed
-    completions = store.completions_of(session, row.id)
-    after = UUID(row.place) if row.place else None
-    snapshot_id, last = redactions.next_affected(session, row.project_id, completions, after=after, limit=SNAPSHOTS)
-    if snapshot_id is not None:
-        redacted = asdict(redactions.redact(session, snapshot_id, completions, erasure_id=row.id))
-        entry = wire.ErasedSnapshot.model_validate(redacted).model_dump(mode="json")
-        certify(row, {"snapshots": [*row.certificate.get("snapshots", []), entry]})
-        vacuums.touch(session, row.id, ["reference_log_probs"])
-    row.step, row.place = ("end", "") if last is None else ("snapshots", str(last))
-
-
-def _end(session: Session, row: Erasure) -> None:
-    if store.forget_completions(session, row.id, AT_ONCE) == AT_ONCE:
-        return
-    row.actor, row.state, row.finished_at = None, "done", now()
-    vacuums.release(session, row.id)
-    publish(session, row, "erasure.completed")
-    log.info("erasure %s is done", row.id)
-
-
-#: The steps by name. After the last one the row's `state` is "done".
-STEPS: Mapping[str, Callable[[Session, Erasure], None]] = {
-    "log": _look,
-    "events": _erase_events,
-    "completions": _erase_completions,
-    "labels": _erase_labels,
-    "snapshots": _redact,
-    "end": _end,
-}
-
-
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _begin(session: Session, project: str, actor: str, actor_sha256: bytes, by: str) -> Erasure:
-    feedback.keep_away(session, project, actor_sha256)
+def _begin(session: Session, project: str, forms: Sequence[str], by: str) -> Erasure:
+    digests = [feedback.actor_sha256(project, form) for form in forms]
+    for digest in digests:
+        feedback.keep_away(session, project, digest)
     row = store.insert_erasure(
         session,
         {
             "project_id": project,
-            "actor_sha256": actor_sha256,
-            "actor": actor,
+            "actor_sha256": digests[0],
+            "actor": forms[0],
+            "pseudonym": forms[1] if len(forms) > 1 else None,
+            "pseudonym_sha256": digests[1] if len(forms) > 1 else None,
             "state": "pending",
             "step": "log",
             "requested_by": by,
@@ -292,11 +205,6 @@ def _put_off(erasure_id: UUID, error: Exception) -> None:
             keep_failure(row, error)
             if row.state == "failed":
                 publish(session, row, "erasure.failed")
-
-
-def _go_on(row: Erasure, part: Sequence[str], following: str) -> None:
-    """Advances past the ids of this part, or to the following step after the last part."""
-    row.step, row.place = (following, "") if len(part) < AT_ONCE else (row.step, part[-1])
 
 
 def _require(session: Session, project: str, erasure_id: UUID) -> Erasure:

@@ -54,8 +54,10 @@ def locked(session: Session, erasure_id: UUID) -> Erasure | None:
     return session.scalars(select(Erasure).where(Erasure.id == erasure_id).with_for_update(skip_locked=True)).first()
 
 
-def newest_of(session: Session, project: str, actor_sha256: bytes) -> Erasure | None:
-    query = select(Erasure).where(Erasure.project_id == project, Erasure.actor_sha256 == actor_sha256)
+def newest_of(session: Session, project: str, digests: Collection[bytes]) -> Erasure | None:
+    """Returns the newest erasure of an actor, given the digests of the ids under which the events are stored."""
+    known_by = Erasure.actor_sha256.in_(digests) | Erasure.pseudonym_sha256.in_(digests)
+    query = select(Erasure).where(Erasure.project_id == project, known_by)
     return session.scalars(query.order_by(Erasure.id.desc()).limit(1)).one_or_none()
 
 
@@ -77,18 +79,21 @@ def due(session: Session, moment: datetime, to_vacuum: Collection[UUID]) -> Sequ
     return session.scalars(query.order_by(Erasure.id).with_for_update(skip_locked=True)).all()
 
 
-def anything_of(session: Session, project: str, actor: str) -> bool:
-    """Returns whether the actor is in the log. Without an index, the log is read up to the first match."""
-    return session.execute(_ANYTHING, {"project": project, "actor": actor}).scalar_one()
+def anything_of(session: Session, project: str, forms: Collection[str]) -> bool:
+    """Returns whether the actor, whose events are stored under any of these ids, is in the log. Without an index, the
+    log is read up to the first match.
+    """
+    return any(session.execute(_ANYTHING, {"project": project, "actor": form}).scalar_one() for form in forms)
 
 
-def remember(session: Session, row: Erasure, after: int, limit: int) -> int | None:
-    """Stores the ids of up to `limit` events of the actor after a position, and the ids of their completions.
+def remember(session: Session, row: Erasure, actor: str, after: int, limit: int) -> int | None:
+    """Stores the ids of up to `limit` events after a position that are stored under this id of the actor, and the ids
+    of their completions.
 
     Returns the position of the last of these events, None if no more follow up to the watermark.
     """
     values = {
-        "erasure": row.id, "project": row.project_id, "actor": row.actor, "watermark": row.watermark, "after": after,
+        "erasure": row.id, "project": row.project_id, "actor": actor, "watermark": row.watermark, "after": after,
         "limit": limit,
     }  # fmt: skip
     events, last = session.execute(_REMEMBER, values).one()

@@ -22,6 +22,10 @@ class Erasure(Base):
         String(63), comment="the project in actor_sha256, if another one: this erasure was copied"
     )
     actor: Mapped[OwnId | None] = mapped_column(comment="null once it is done")
+    pseudonym: Mapped[OwnId | None] = mapped_column(
+        comment="the hash of the actor's id, by which events are stored; null once it is done"
+    )
+    pseudonym_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, comment="of project, NUL and pseudonym")
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(16), comment="the next one")
     place: Mapped[str] = mapped_column(

@@ -22,9 +22,9 @@ from app.feedback import service as feedback
 from app.feedback.expiry import service as expiry
 from app.pages import Page, key_of_cursor, page_of
 from app.privacy.holds import store
-from app.privacy.holds.stored_actors import stored_actor
 from app.privacy.holds.tables import LegalHold, LegalHoldRelease
 from app.projects import service as projects
+from app.projects.protection import service as protections
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HoldsInForce:
 
     ids          of all of them, oldest first
     whole        of those on the project itself
-    actors       ids of the held actors, with their hold
+    actors       ids under which events of the held actors may be stored, with their hold
     completions  ids of the completions that are held themselves, with their hold
     """
 
@@ -52,11 +52,12 @@ class HoldsInForce:
         that they are concerned."""
         judged = [(hold, expiry.judged_by(session, self.project, [actor])) for actor, hold in self.actors.items()]
         themselves = [(hold, {completion_id}) for completion_id, hold in self.completions.items()]
-        return [hold for hold, completion_ids in (*themselves, *judged) if judged_any(completion_ids)]
+        held = [hold for hold, completion_ids in (*themselves, *judged) if judged_any(completion_ids)]
+        return list(dict.fromkeys(held))
 
-    def over(self, actor: str) -> list[UUID]:
-        """Returns the holds that cover all feedback of the actor."""
-        return [*self.whole, *([self.actors[actor]] if actor in self.actors else [])]
+    def over(self, forms: Sequence[str]) -> list[UUID]:
+        """Returns the holds that cover all feedback of the actor with these ids."""
+        return list(dict.fromkeys([*self.whole, *(self.actors[form] for form in forms if form in self.actors)]))
 
 
 def place(session: Session, project: str, new: wire.NewHold, by: str) -> wire.LegalHold:
@@ -125,7 +126,10 @@ def page(session: Session, project: str, *, cursor: str | None, limit: int) -> P
 
 
 def in_force(session: Session, project: str) -> HoldsInForce:
-    """Returns the holds in force. No other is placed until the transaction ends, which may delete what they leave."""
+    """Returns the holds in force. No other is placed until the transaction ends, which may delete what they leave.
+
+    Raises `Unavailable` if actors are held whose hashes this process lacks the key of.
+    """
     store.lock_shared(session, _lock_key(project))
     return look(session, project)
 
@@ -137,7 +141,11 @@ def look(session: Session, project: str) -> HoldsInForce:
         project,
         ids=[hold.id for hold in rows],
         whole=[hold.id for hold in rows if hold.kind == "project"],
-        actors=_by_subject(rows, "actor"),
+        actors={
+            form: hold
+            for actor, hold in _by_subject(rows, "actor").items()
+            for form in protections.forms_of_actor(session, project, actor)
+        },
         completions=_by_subject(rows, "completion"),
     )
 
@@ -150,9 +158,9 @@ def of_all_projects(session: Session) -> dict[str, int]:
     return counts
 
 
-def forget_actor(session: Session, project: str, actor: str) -> int:
-    """Takes the id of an actor who is being erased out of holds that have ended; returns the number of holds."""
-    return store.forget_actor(session, project, actor)
+def forget_actor(session: Session, project: str, forms: Sequence[str]) -> int:
+    """Takes the ids of an actor who is being erased out of holds that have ended; returns the number of holds."""
+    return store.forget_actor(session, project, forms)
 
 
 def sentence(hold_ids: Sequence[UUID]) -> str:
@@ -167,10 +175,10 @@ def sentence(hold_ids: Sequence[UUID]) -> str:
 
 def _subject(session: Session, project: str, new: wire.NewHold) -> tuple[wire.HoldKind, str | None]:
     if new.actor is not None:
-        actor = stored_actor(project, new.actor)
-        if not expiry.knows_actor(session, project, actor):
+        forms = protections.forms_of_actor(session, project, new.actor)
+        if not any(expiry.knows_actor(session, project, form) for form in forms):
             raise NotFound(f"No feedback of an actor {new.actor!r} is stored: check the id.", code="actor_not_found")
-        return "actor", actor
+        return "actor", new.actor
     if new.completion_id is not None:
         if not expiry.knows_completion(session, project, new.completion_id):
             raise NotFound(

@@ -50,9 +50,9 @@ def in_force(session: Session, project: str | None, moment: datetime) -> Sequenc
     return session.scalars(query).all()
 
 
-def forget_actor(session: Session, project: str, actor: str) -> int:
-    """Takes the actor's id out of all holds, and returns the number of holds."""
-    of_actor = (LegalHold.project_id == project) & (LegalHold.kind == "actor") & (LegalHold.subject == actor)
+def forget_actor(session: Session, project: str, forms: Sequence[str]) -> int:
+    """Takes the actor's ids out of all holds, and returns the number of holds."""
+    of_actor = (LegalHold.project_id == project) & (LegalHold.kind == "actor") & LegalHold.subject.in_(forms)
     return len(session.scalars(update(LegalHold).where(of_actor).values(subject=None).returning(LegalHold.id)).all())
 
 

@@ -36,6 +36,10 @@ class AsyncProjects:
         path = f"{self._path(project)}/base-model"
         return await self._http.call(wire.Release, "PUT", path, new, safe=True, scoped=False)
 
+    async def redaction(self, project: str | None = None) -> wire.RedactionReport:
+        """Returns the settings on redaction and actors, and what was found by kind."""
+        return await self._http.get(wire.RedactionReport, f"{self._path(project)}/redaction", scoped=False)
+
     async def readiness(self, project: str | None = None) -> wire.Readiness:
         """Returns whether a run could start now, and what is missing."""
         return await self._http.get(wire.Readiness, f"{self._path(project)}/readiness", scoped=False)

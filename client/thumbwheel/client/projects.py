@@ -35,6 +35,10 @@ class Projects:
         path = f"{self._path(project)}/base-model"
         return self._http.call(wire.Release, "PUT", path, new, safe=True, scoped=False)
 
+    def redaction(self, project: str | None = None) -> wire.RedactionReport:
+        """Returns the settings on redaction and actors, and what was found by kind."""
+        return self._http.get(wire.RedactionReport, f"{self._path(project)}/redaction", scoped=False)
+
     def readiness(self, project: str | None = None) -> wire.Readiness:
         """Returns whether a run could start now, and what is missing."""
         return self._http.get(wire.Readiness, f"{self._path(project)}/readiness", scoped=False)

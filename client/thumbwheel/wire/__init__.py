@@ -114,6 +114,7 @@ from thumbwheel.wire.project_suites import (
     SuiteVersion,
 )
 from thumbwheel.wire.projects import (
+    ActorForm,
     FeedbackLimits,
     MonitoringRules,
     NewProject,
@@ -121,6 +122,10 @@ from thumbwheel.wire.projects import (
     ProjectChange,
     ProjectConfiguration,
     RecipeChoice,
+    RedactionFinding,
+    RedactionMode,
+    RedactionReport,
+    RedactionRules,
     SnapshotRules,
     StoredConfiguration,
     StoredRecipeChoice,
@@ -237,6 +242,7 @@ from thumbwheel.wire.webhooks import AnyWebhook, webhook_of
 __all__ = [
     "ENDED_IMPORTS",
     "MAX_TEXT",
+    "ActorForm",
     "AdoptedGates",
     "Answer",
     "AnyAssertion",
@@ -403,6 +409,10 @@ __all__ = [
     "RecipeChanges",
     "RecipeChoice",
     "Recommendation",
+    "RedactionFinding",
+    "RedactionMode",
+    "RedactionReport",
+    "RedactionRules",
     "Refusal",
     "Release",
     "ReleaseApproval",

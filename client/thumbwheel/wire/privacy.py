@@ -87,6 +87,9 @@ class Erasure(BaseModel):
     hashed_for: str = Field(
         "", description="the project, or another one from whose export this erasure was copied: nothing was erased here"
     )
+    pseudonym_sha256: str | None = Field(
+        None, description="likewise of the hash by which the actor's events may have been stored; null: there is none"
+    )
     state: ErasureState
     requested_at: datetime
     requested_by: str
@@ -110,6 +113,9 @@ class CopiedErasure(Body):
     hashed_for: Slug = Field(description="the project in `actor_sha256`")
     actor_sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$", description="SHA-256 of `hashed_for`, a NUL and the actor's id"
+    )
+    pseudonym_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="likewise of the hash of the actor's id; null: there is none"
     )
     requested_at: PastTime
 

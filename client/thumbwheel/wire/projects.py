@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from thumbwheel.wire.gates import AdoptedGates, GateChoice
 from thumbwheel.wire.recipe_changes import RecipeChanges, StoredRecipe
@@ -113,6 +113,46 @@ class FeedbackLimits(Body):
     )
 
 
+RedactionMode = Literal["off", "mask", "reject"]
+#: plain: as they were sent; hashed: keyed hashes of them.
+ActorForm = Literal["plain", "hashed"]
+ACTORS = (
+    "hashed: events are stored with a keyed hash in place of the actor's id, and calls still take the id itself; those "
+    "that were received before keep the ids that they have"
+)
+
+
+class RedactionRules(Body):
+    """The treatment of personal data and secrets in the texts of feedback, before anything is stored."""
+
+    mode: RedactionMode = Field(
+        "off", description="mask: placeholders such as [EMAIL_417] replace them; reject: such feedback is refused"
+    )
+    kinds: list[Name] | None = Field(
+        None, max_length=100, description="kinds that are looked for, such as email; null: the built-in ones"
+    )
+
+
+class RedactionFinding(BaseModel):
+    """The findings of one kind. No value is kept, nor where it stood."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    mode: Literal["mask", "reject"] = Field(description="mask: it was masked; reject: the feedback was refused")
+    kind: str
+    findings: int = Field(description="since the project was created; a copy of a log counts none")
+    last_at: datetime
+
+
+class RedactionReport(BaseModel):
+    """The settings of a project on personal data and secrets, and what was found."""
+
+    redaction: RedactionRules
+    actors: ActorForm
+    protected_since: datetime | None
+    findings: list[RedactionFinding]
+
+
 class ProjectConfiguration(Body):
     recipe: RecipeChoice = RecipeChoice()
     trigger: TriggerRules = TriggerRules()
@@ -120,6 +160,8 @@ class ProjectConfiguration(Body):
     monitoring: MonitoringRules = MonitoringRules()
     limits: FeedbackLimits = FeedbackLimits()
     retention: RetentionRules = RetentionRules()
+    redaction: RedactionRules = RedactionRules()
+    actors: ActorForm = Field("plain", description=ACTORS)
 
 
 class StoredConfiguration(ProjectConfiguration):
@@ -127,6 +169,11 @@ class StoredConfiguration(ProjectConfiguration):
 
     recipe: StoredRecipeChoice = StoredRecipeChoice()
     gates: AdoptedGates = Field(description="the adopted version of the project's gates")
+    protected_since: datetime | None = Field(
+        None,
+        description="since when redaction and actors are set as they are: what was received before is stored as it was "
+        "then; null: they were never changed",
+    )
 
 
 class NewProject(ProjectConfiguration):
@@ -167,6 +214,8 @@ class ProjectChange(Body):
     retention: RetentionRules | None = Field(
         None, description="deletes from the next round of the loop on: ask for the preview first"
     )
+    redaction: RedactionRules | None = None
+    actors: ActorForm | None = Field(None, description=ACTORS)
     archived: bool | None = Field(
         None, description="true: take no feedback and start no runs from now on; false: open it again"
     )

@@ -108,7 +108,7 @@ def test_an_error_of_a_transaction_is_not_quoted_in_the_log(refusing, logged, re
 def test_a_value_that_cannot_even_be_sent_is_not_quoted_in_the_log(database, logged):
     make_project()
     no_uuid = SECRET
-    row = (DESK, "e1", "c1", "eve", "{}", None, None, SECRET, no_uuid, None, None, None, "{}", False, None, None)
+    row = (DESK, "e1", "c1", "eve", "{}", None, None, SECRET, no_uuid, None, None, None, "{}", False, None, None, None)
 
     async def send() -> list[object]:
         async with intake(settings.current().need_libpq_database()) as way_in:

@@ -8,6 +8,7 @@ from app import settings
 from app.database import transaction
 from app.labels.quarantine import service as quarantine
 from app.privacy.erasures import service as erasures
+from app.privacy.erasures import steps
 from tests.desk import DESK, checkpoint, execute, make_project, vote
 from tests.logged import register, store
 from tests.privacy.rows.test_erasures import BY, ask, shown, tables_with, thumb
@@ -92,8 +93,8 @@ def test_an_erasure_in_small_parts_with_a_death_after_each_ends_with_the_same_ce
     checkpoint(tmp_path)
     whole = work_until(ask("bob"), lambda shown: shown.state == "done").certificate
     assert (whole.events, whole.completions, whole.quarantine_decisions) == (18, 3, 1)
-    monkeypatch.setattr(erasures, "AT_ONCE", 2)
-    monkeypatch.setattr(erasures, "SNAPSHOTS", 1)
+    monkeypatch.setattr(steps, "AT_ONCE", 2)
+    monkeypatch.setattr(steps, "SNAPSHOTS", 1)
 
     erasure = ask("eve")
     parts = 0
