@@ -13,14 +13,16 @@ from app.merge_patch import merge_patch
 
 #: Sections of a configuration; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
-#: Sections that a change merges with the stored ones. A recipe is replaced: a field that is left out of it has the
-#: value of the preset.
+#: Sections that a change merges with the stored ones.
 MERGED: Mapping[str, type[BaseModel]] = {
     "trigger": wire.TriggerRules,
     "snapshot": wire.SnapshotRules,
     "monitoring": wire.MonitoringRules,
     "limits": wire.FeedbackLimits,
+    "retention": wire.RetentionRules,
 }
+#: Sections that a change replaces: a field that is left out has the value of the preset, or means the built-in kinds.
+REPLACED = ("recipe", "redaction", "actors")
 
 
 class ImpossibleChangeError(ValueError):
@@ -33,9 +35,8 @@ class ImpossibleChangeError(ValueError):
 
 def changed(document: Mapping[str, Any], change: wire.ProjectChange) -> dict[str, Any]:
     """Returns the stored document with the sections of the change. Raises `ImpossibleChangeError`."""
-    sections = dict(document)
-    if change.recipe is not None:
-        sections["recipe"] = change.recipe.model_dump(mode="json")
+    given = {name for name in REPLACED if getattr(change, name) is not None}
+    sections = {**document, **change.model_dump(mode="json", include=given)}
     for name, model in MERGED.items():
         patch = getattr(change, name)
         if patch is not None:

@@ -52,7 +52,7 @@ def workdir(run):
 
 
 def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
-    with engine().connect() as held, ThreadPoolExecutor(1) as worker:
+    with ThreadPoolExecutor(1) as worker, engine().connect() as held:
         held.execute(text("SELECT FROM projects WHERE id = :id FOR NO KEY UPDATE"), {"id": DESK})
         attempt = worker.submit(look, run.id, never)
         end = monotonic() + 60
@@ -65,7 +65,7 @@ def test_a_snapshot_of_what_was_erased_meanwhile_is_made_again(run, workdir):
     again = shown(run.id)
     assert again.state == "snapshotting"
     assert again.transitions[-1].kind == "lost"
-    assert "was erased from the feedback" in again.transitions[-1].reason
+    assert "was erased or expired" in again.transitions[-1].reason
     look(run.id, lambda: True)
     assert shown(run.id).snapshot_id is not None
 
