@@ -13,14 +13,15 @@ from app.merge_patch import merge_patch
 
 #: Sections of a configuration; gates have a ledger of their own.
 SECTIONS = set(wire.ProjectConfiguration.model_fields)
-#: Sections that a change merges with the stored ones. A recipe is replaced: a field that is left out of it has the
-#: value of the preset.
+#: Sections that a change merges with the stored ones.
 MERGED: Mapping[str, type[BaseModel]] = {
     "trigger": wire.TriggerRules,
     "snapshot": wire.SnapshotRules,
     "monitoring": wire.MonitoringRules,
     "limits": wire.FeedbackLimits,
 }
+#: Sections that a change replaces whole: a field that is left out of them has its default.
+REPLACED = (SECTIONS & wire.ProjectChange.model_fields.keys()) - MERGED.keys() - {"gates"}
 
 
 class ImpossibleChangeError(ValueError):
@@ -34,8 +35,10 @@ class ImpossibleChangeError(ValueError):
 def changed(document: Mapping[str, Any], change: wire.ProjectChange) -> dict[str, Any]:
     """Returns the stored document with the sections of the change. Raises `ImpossibleChangeError`."""
     sections = dict(document)
-    if change.recipe is not None:
-        sections["recipe"] = change.recipe.model_dump(mode="json")
+    for name in REPLACED:
+        section = getattr(change, name)
+        if section is not None:
+            sections[name] = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
     for name, model in MERGED.items():
         patch = getattr(change, name)
         if patch is not None:
