@@ -23,7 +23,7 @@ from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
-from app.privacy.erasures.actor_forms import are_kept_away, digests_of
+from app.privacy.erasures.actor_forms import are_kept_away, covers, digests_of
 from app.privacy.erasures.certificates import erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.held import waits
@@ -46,7 +46,8 @@ EVENTS_SHOWN = 1000
 
 def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure:
     """Requests the erasure of an actor, whose feedback is not stored from now on. Returns the running erasure if there
-    is one, or the last one if no feedback came since. A failed erasure starts again where it stopped.
+    is one, or the last one if no feedback came since. A failed erasure starts again where it stopped. An erasure by the
+    hash is followed by another one if the id itself is given later: nobody can tell the id from the hash.
 
     actor  the caller's own id or its hash: events are erased under both, where actors of the project are or were hashed
 
@@ -55,12 +56,17 @@ def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure
     forms = sorted(protections.forms_of_actor(session, project, actor), key=is_hashed)
     digests = [feedback.actor_sha256(project, form) for form in forms]
     before = store.newest_of(session, project, digests)
-    if before is None or (before.state == "done" and not are_kept_away(session, project, digests)):
+    if (
+        before is None
+        or not covers(before, digests[0])
+        or (before.state == "done" and not are_kept_away(session, project, digests))
+    ):
         # New events are possible only while the actor's feedback is stored, so the log is read only then.
         new = store.anything_of(session, project, forms)
         projects.lock(session, project)
         before = store.newest_of(session, project, digests)
-        if new and (before is None or before.state == "done"):
+        beyond = before is not None and not covers(before, digests[0])
+        if beyond or (new and (before is None or before.state == "done")):
             return _shown(session, _begin(session, project, forms, by))
         if before is None:
             raise NotFound(f"No feedback of an actor {actor!r} is stored: check the id.", code="actor_not_found")

@@ -101,12 +101,19 @@ def progress(session: Session) -> dict[str, Progress]:
 
 
 def plan(session: Session) -> None:
-    """Begins a record for each month that has expired and of which a project has feedback that no hold covers."""
+    """Begins a record for each month that has expired and of which a project has feedback that no hold covers. A project
+    whose holds cannot be told is left for later: see `holds.look`."""
     for project in sorted([*projects.ids(session), *projects.archived_ids(session)]):
         configuration = projects.get(session, project)
         rules = configuration.retention
-        in_force = holds.look(session, project)
-        if rules.months is None or in_force.whole:
+        if rules.months is None:
+            continue
+        try:
+            in_force = holds.look(session, project)
+        except Unavailable as error:
+            log.warning("no month of project %s can expire: %s", project, error.message)
+            continue
+        if in_force.whole:
             continue
         before = expiry.keeps_from(rules.months)
         held = in_force.held(session)

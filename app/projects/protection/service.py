@@ -82,8 +82,11 @@ def findings(session: Session, project: str) -> list[wire.RedactionFinding]:
 
 
 def protection_of(session: Session, project: str) -> ProjectProtection:
-    """Returns the settings of a project."""
-    rows = store.newest_first(session, project, MOST_VERSIONS)
+    """Returns the settings of a project: the last versions, and an older one if actors were hashed only before them."""
+    rows = [*store.newest_first(session, project, MOST_VERSIONS)]
+    if len(rows) == MOST_VERSIONS and not any(row.hashes_actors for row in rows):
+        hashing = store.newest_hashing(session, project, rows[-1].number)
+        rows += [] if hashing is None else [hashing]
     return protection(project, map(_version, rows), store.key_fingerprint(session) if rows else None)
 
 

@@ -15,6 +15,14 @@ def newest_first(session: Session, project: str, limit: int) -> Sequence[Protect
     return session.scalars(query.order_by(ProtectionVersion.number.desc()).limit(limit)).all()
 
 
+def newest_hashing(session: Session, project: str, before: int) -> ProtectionVersion | None:
+    """Returns the newest version before this one by which actors were hashed."""
+    query = select(ProtectionVersion).where(
+        ProtectionVersion.project_id == project, ProtectionVersion.number < before, ProtectionVersion.hashes_actors
+    )
+    return session.scalars(query.order_by(ProtectionVersion.number.desc()).limit(1)).one_or_none()
+
+
 def append(
     session: Session, project: str, mode: str, kinds: Sequence[str], *, hashes_actors: bool
 ) -> ProtectionVersion:
