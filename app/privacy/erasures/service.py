@@ -27,6 +27,7 @@ from app.privacy.erasures.actor_forms import are_kept_away, covers, digests_of
 from app.privacy.erasures.certificates import erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.held import waits
+from app.privacy.erasures.listed import service as listed
 from app.privacy.erasures.published import publish
 from app.privacy.erasures.steps import STEPS
 from app.privacy.erasures.tables import Erasure
@@ -92,7 +93,7 @@ def events(
 ) -> Page[wire.ErasedEvent]:
     """Returns a page of the ids of erased events, in order. Raises `NotFound`."""
     _require(session, project, erasure_id)
-    ids = store.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
+    ids = listed.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
     return page_of(ids, limit, str, lambda event_id: wire.ErasedEvent(event_id=event_id))
 
 
@@ -143,7 +144,7 @@ def advance(erasure_id: UUID) -> None:
             row = store.locked(session, erasure_id)
             if row is None or row.state == "failed":
                 return
-            if row.state != "done" and waits(session, row, lambda held: store.has_any(session, row.id, held)):
+            if row.state != "done" and waits(session, row, lambda held: listed.has_any(session, row.id, held)):
                 return
             if row.state != "done":
                 row.state, row.started_at = "running", row.started_at or now()
@@ -221,5 +222,5 @@ def _require(session: Session, project: str, erasure_id: UUID) -> Erasure:
 
 
 def _shown(session: Session, row: Erasure, *, certified: bool = True) -> wire.Erasure:
-    listed = certified and row.state == "done"
-    return erasure_of(session, row, store.events_of(session, row.id, limit=EVENTS_SHOWN) if listed else None)
+    ended = certified and row.state == "done"
+    return erasure_of(session, row, listed.events_of(session, row.id, limit=EVENTS_SHOWN) if ended else None)
