@@ -159,8 +159,16 @@ def of_all_projects(session: Session) -> dict[str, int]:
 
 
 def forget_actor(session: Session, project: str, forms: Sequence[str]) -> int:
-    """Takes the ids of an actor who is being erased out of holds that have ended; returns the number of holds."""
-    return store.forget_actor(session, project, forms)
+    """Takes the ids of an actor who is being erased out of holds that have ended; returns the number of holds.
+
+    Raises `Unavailable` if actors were held whose hashes this process lacks the key of.
+    """
+    named = {
+        actor
+        for actor in store.actors(session, project)
+        if not set(forms).isdisjoint(protections.forms_of_actor(session, project, actor))
+    }
+    return store.forget_actor(session, project, [*named]) if named else 0
 
 
 def sentence(hold_ids: Sequence[UUID]) -> str:

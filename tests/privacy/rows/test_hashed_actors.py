@@ -166,6 +166,17 @@ def test_a_hold_on_an_actor_keeps_both_forms_from_retention_and_erasure_until_it
     erase("eve")
 
 
+def test_an_erasure_by_the_hash_takes_the_id_itself_out_of_holds_that_have_ended() -> None:
+    change(actors="hashed")
+    store(DESK, [thumb("eve", "e1")])
+    release(hold(actor="eve"))
+    [(shown,)] = execute("SELECT actor FROM events")
+
+    erase(shown)
+
+    assert execute("SELECT subject FROM legal_holds") == [(None,)]
+
+
 def test_a_project_whose_key_is_missing_does_not_stop_the_retention_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     make_project("other")
     received(OLD, [thumb("eve", "e1")])
