@@ -115,6 +115,12 @@ def forms_of_actor(session: Session, project: str, actor: str) -> tuple[str, ...
     return known.forms_of(actor)
 
 
+def key_replaced_at(session: Session, project: str) -> datetime | None:
+    """Returns since when nobody can tell the hashes of all actors of the project, as the key that made them was
+    replaced; None if it was not."""
+    return store.key_replaced_at(session, project)
+
+
 def trouble_with_key(session: Session) -> str | None:
     """Returns why this process can store nothing in some of the projects, None if it can."""
     stored = store.key_fingerprint(session)

@@ -1,8 +1,9 @@
 """SQL of the settings on redaction and actors, and of the key of pseudonyms."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -62,6 +63,16 @@ def findings(session: Session, project: str) -> Sequence[RedactionFindings]:
 
 def key_fingerprint(session: Session) -> bytes | None:
     return session.scalars(select(PseudonymKey.fingerprint)).one_or_none()
+
+
+def key_replaced_at(session: Session, project: str) -> datetime | None:
+    """Returns since when there is the present key, if actors of the project were hashed by another one before."""
+    hashed_before = exists().where(
+        ProtectionVersion.project_id == project,
+        ProtectionVersion.hashes_actors,
+        ProtectionVersion.created_at < PseudonymKey.since,
+    )
+    return session.scalars(select(PseudonymKey.since).where(hashed_before)).one_or_none()
 
 
 def lock_key(session: Session) -> None:

@@ -166,6 +166,26 @@ def test_a_hold_on_an_actor_keeps_both_forms_from_retention_and_erasure_until_it
     erase("eve")
 
 
+def test_a_hold_on_an_actor_keeps_everything_once_the_key_of_the_hashes_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change(actors="hashed")
+    received(OLD, [thumb("eve", "e1")])
+    placed = hold(actor="eve")
+    change(actors="plain")
+    keep(13)
+    monkeypatch.setenv("THUMBWHEEL_PSEUDONYM_KEY", "n" * 40)
+    settings.current.cache_clear()
+    change(actors="hashed")
+
+    work()
+
+    assert execute("SELECT event_id FROM events") == [("e1",)]
+    release(placed)
+    work()
+    assert execute("SELECT count(*) FROM events") == [(0,)]
+
+
 def test_an_erasure_by_the_hash_takes_the_id_itself_out_of_holds_that_have_ended() -> None:
     change(actors="hashed")
     store(DESK, [thumb("eve", "e1")])
