@@ -17,7 +17,7 @@ REASON = "restored from an export"
 
 
 class _Decision(NamedTuple):
-    """What a decision says, apart from its number, its time and its author."""
+    """A decision on an actor, without its number, its time and its author."""
 
     actor: str
     decision: str
