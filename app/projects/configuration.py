@@ -21,8 +21,8 @@ MERGED: Mapping[str, type[BaseModel]] = {
     "limits": wire.FeedbackLimits,
     "retention": wire.RetentionRules,
 }
-#: Sections that a change replaces: a field that is left out has the value of the preset, or means the built-in kinds.
-REPLACED = ("recipe", "redaction", "actors")
+#: Sections that a change replaces whole: a field that is left out of them has its default.
+REPLACED = (SECTIONS & wire.ProjectChange.model_fields.keys()) - MERGED.keys() - {"gates"}
 
 
 class ImpossibleChangeError(ValueError):

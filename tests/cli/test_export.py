@@ -16,6 +16,7 @@ from app.projects import service as projects
 from app.releases import service as releases
 from app.snapshots import service as snapshots
 from tests.cli.conftest import CommandLine, on_a_screen
+from tests.desk import execute
 from tests.feedback.rows.test_copying import OTHERS
 from tests.logged import register, store
 
@@ -88,6 +89,22 @@ def test_an_export_goes_into_a_new_project_which_then_has_the_same_log_and_label
         assert other.projects.get().split_key == "acme"
     first, copy = (snapshot_files(project, tmp_path / project) for project in ("acme", "other"))
     assert {name for name in first if copy[name] != first[name]} == {"origin.json", "card.md"}
+
+
+def test_decisions_on_actors_whose_feedback_has_expired_are_left_out_of_the_restored_ones(cli, filled, tmp_path):
+    store("acme", [{**OTHERS[0], "event_id": "expired", "actor": "gone"}])
+    for actor in ("gone", "user 2"):
+        filled.quarantine.decide(wire.NewQuarantineDecision(actor=actor, decision="confirmed", reason="a bot"))
+    execute("DELETE FROM events WHERE actor = 'gone'")
+    assert cli("export", tmp_path / "out").code == 0
+    new_project(filled, "other")
+
+    done = cli("import", tmp_path / "out", "--settings", "--project", "other")
+    again = cli("import", tmp_path / "out", "--settings", "--project", "other")
+
+    assert (done.code, again.code) == (0, 0), done.err
+    with Client(filled.url, cli.environment["THUMBWHEEL_API_KEY"], "other") as other:
+        assert [actor for actor, *_ in decided(other)] == ["user 2", "user 1"]
 
 
 def test_events_and_labels_are_readable_lines(cli, filled, tmp_path):

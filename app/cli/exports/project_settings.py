@@ -4,7 +4,7 @@ Restoring is repeatable: versions that the project has are found, and only decis
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 from thumbwheel import wire
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 SECTIONS = ("recipe", "trigger", "snapshot", "monitoring", "retention", "redaction", "actors")
 REASON = "restored from an export"
+
+
+class _Decision(NamedTuple):
+    """A decision on an actor, without its number, its time and its author."""
+
+    actor: str
+    decision: str
+    reason: str
 
 
 class ExportedSettings(BaseModel):
@@ -89,16 +97,25 @@ def _suites(client: "Client", exported: ExportedSettings) -> Iterator[str]:
 
 
 def _decisions(client: "Client", exported: ExportedSettings) -> Iterator[str]:
+    """Appends the decisions that the project lacks. Those on actors whose feedback has expired are left out."""
+    from thumbwheel import ApiError
+
     has = [_decision(each) for each in client.quarantine.decisions()][::-1]
-    wanted = [_decision(each) for each in exported.quarantine_decisions]
-    if wanted and has != wanted:
-        for actor, decision, reason in wanted[len(has) :] if wanted[: len(has)] == has else wanted:
-            client.quarantine.decide(
-                wire.NewQuarantineDecision.model_validate({"actor": actor, "decision": decision, "reason": reason})
-            )
-    if wanted:
-        yield f"decisions on actors in quarantine: {len(wanted)}"
+    restored = 0
+    for decision in map(_decision, exported.quarantine_decisions):
+        if has and has[0] == decision:
+            has.pop(0)
+        else:
+            try:
+                client.quarantine.decide(wire.NewQuarantineDecision.model_validate(decision._asdict()))
+            except ApiError as error:
+                if error.code != "actor_not_found":
+                    raise
+                continue
+        restored += 1
+    if restored:
+        yield f"decisions on actors in quarantine: {restored}"
 
 
-def _decision(stored: wire.QuarantineDecision) -> tuple[str, str, str]:
-    return stored.actor, stored.decision, stored.reason
+def _decision(stored: wire.QuarantineDecision) -> _Decision:
+    return _Decision(stored.actor, stored.decision, stored.reason)

@@ -23,8 +23,10 @@ from app.feedback.import_jobs.held_lease import HeldLease
 from app.feedback.import_jobs.intake_log import intake_log
 from app.feedback.import_jobs.leases import service as leases
 from app.feedback.import_jobs.leases.lease import ClaimedImport, ImportPosition
+from app.feedback.import_jobs.protected_items import ItemProtection
 from app.feedback.importing.outcomes import ImportOutcome, Reject, outcome_of
 from app.feedback.importing.sending import DryRun, Sending, sending_to
+from app.projects.protection import service as protections
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,9 @@ class _Job:
         self._listed = claimed.rejects
         self._rejects: list[dict[str, object]] = []
         self._written = time.monotonic()
+        with transaction(read_only=True) as session:
+            known = protections.protection_of(session, claimed.project)
+        self._protection = ItemProtection(claimed.project, known)
 
     def do(self) -> None:
         """Sends what lies behind the position. Raises `StaleLease`, `_Stopped`, and the errors of the import."""
@@ -136,7 +141,7 @@ class _Job:
     @contextmanager
     def _sending(self) -> Iterator[Sending]:
         if self._claimed.dry_run:
-            yield DryRun()
+            yield DryRun(self._protection.as_stored)
             return
         with (
             intake_log(self._claimed, self._require) as feedback_log,
@@ -152,6 +157,7 @@ class _Job:
             self._outcomes.append(ImportOutcome(source.name))
         outcome = self._outcomes[number]
         outcome.on_reject = lambda reject: self._keep(outcome, reject)
+        outcome.worded = self._protection.reason
         items = first = self._position.items_done
         rows = self._position.rows
         for position in importing.send_source(source, chosen, outcome, sending, after=first):

@@ -37,6 +37,7 @@ class ImportOutcome:
     rows            the first events and completions, for a dry run
     not_understood  the reason why a file of a folder or an archive was passed over
     on_reject       takes each rejected record
+    worded          returns a reason in the words in which it is kept: reasons may quote values
     """
 
     file: str
@@ -56,6 +57,7 @@ class ImportOutcome:
     rows: list[dict[str, Any]] = field(default_factory=list)
     not_understood: str | None = None
     on_reject: Callable[[Reject], None] = _forget
+    worded: Callable[[str], str] = str
 
     @property
     def understood(self) -> bool:
@@ -63,12 +65,13 @@ class ImportOutcome:
 
     def reject(self, line: int, reason: str) -> None:
         self.rejected += 1
+        reason = self.worded(reason)
         self._count(self.reasons, line, reason)
         self.on_reject({"file": self.file, self.unit: line, "reason": reason})
 
     def count_silent(self, line: int, reason: str) -> None:
         self.silent += 1
-        counted = self._count(self.reasons, line, reason)
+        counted = self._count(self.reasons, line, self.worded(reason))
         self.says_nothing[counted] += 1
 
     def count_losses(self, item: Imported | Registered) -> None:
@@ -77,7 +80,7 @@ class ImportOutcome:
             if name in self.ignored or len(self.ignored) < MOST_REASONS:
                 self.ignored[name] += 1
         if item.fault is not None:
-            self._count(self.not_trained, item.line, item.fault.sentence)
+            self._count(self.not_trained, item.line, self.worded(item.fault.sentence))
 
     def count_read(self, items: Iterable[Item]) -> list[Imported | Registered]:
         """Counts the rejected and silent records among the items, and what others lose; returns those others."""
@@ -99,7 +102,7 @@ class ImportOutcome:
 
     def document(self) -> dict[str, Any]:
         """Returns the outcome as JSON values."""
-        hidden = {"on_reject"} | ({"rows"} if not self.rows else set())
+        hidden = {"on_reject", "worded"} | ({"rows"} if not self.rows else set())
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
     def _count(self, reasons: Counter[str], line: int, reason: str) -> str:
@@ -115,7 +118,7 @@ class ImportOutcome:
 
 def outcome_of(document: Mapping[str, Any]) -> ImportOutcome:
     """Returns the outcome that a document shows."""
-    known = {each.name for each in fields(ImportOutcome)} - {"on_reject"}
+    known = {each.name for each in fields(ImportOutcome)} - {"on_reject", "worded"}
     values = {name: value for name, value in document.items() if name in known and value is not None}
     counters = {name: Counter(values.get(name, {})) for name in ("reasons", "says_nothing", "not_trained", "ignored")}
     return ImportOutcome(**{**values, **counters})

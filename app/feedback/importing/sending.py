@@ -7,7 +7,7 @@ The command line sends over HTTP, and the import jobs of the server within their
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -218,19 +218,34 @@ class Sender:
             outcome.reject(newer[place][0].line, reason)
 
 
+def _as_sent(item: Imported | Registered) -> Imported | Registered | str:
+    return item
+
+
 class DryRun:
-    """Counts the items as stored and shows the first ones, instead of sending them."""
+    """Counts the items as stored and shows the first ones, instead of sending them.
+
+    as_stored  returns the item as the log would store it, or the reason why it would not
+    """
+
+    def __init__(self, as_stored: Callable[[Imported | Registered], Imported | Registered | str] = _as_sent) -> None:
+        self._as_stored = as_stored
 
     def sent(self, batches: Iterable[ItemBatch]) -> Iterator[tuple[ItemBatch, BatchAnswers]]:
         for batch in batches:
             yield batch, BatchAnswers([], Recorded())
 
     def count(self, outcome: ImportOutcome, good: list[Imported | Registered], _answers: BatchAnswers) -> None:
-        events = sum(isinstance(item, Imported) for item in good)
-        outcome.stored += events
-        outcome.registered += len(good) - events
         for item in good:
-            outcome.show(item)
+            stored = self._as_stored(item)
+            if isinstance(stored, str):
+                outcome.reject(item.line, stored)
+                continue
+            if isinstance(stored, Imported):
+                outcome.stored += 1
+            else:
+                outcome.registered += 1
+            outcome.show(stored)
 
 
 @contextmanager

@@ -55,6 +55,12 @@ class Redactor:
         they can be turned into the text."""
         self._read(self._completion, document)
 
+    def text(self, text: str) -> str:
+        """Returns a single text, masked."""
+        document = {"text": text}
+        self._read(lambda read: read.update(text=self._text(read["text"], "/text")), document)
+        return document["text"]
+
     def _read(self, through: Callable[[dict[str, Any]], None], document: dict[str, Any]) -> None:
         """Goes through a document twice: collects its texts, which are looked through at once, and then masks those
         with findings. Most documents have none, and a look costs as much for a short text as for all of them.

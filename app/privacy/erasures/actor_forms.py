@@ -18,6 +18,11 @@ def digests_of(row: Erasure) -> list[bytes]:
     return [digest for digest in (row.actor_sha256, row.pseudonym_sha256) if digest is not None]
 
 
+def covers(row: Erasure, digest: bytes) -> bool:
+    """Returns whether the erasure is about events that are stored under the id with this digest."""
+    return digest in digests_of(row)
+
+
 def are_kept_away(session: Session, project: str, digests: Sequence[bytes]) -> bool:
     return all(feedback.is_kept_away(session, project, digest) for digest in digests)
 

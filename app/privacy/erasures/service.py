@@ -23,10 +23,11 @@ from app.errors import Conflict, NotFound
 from app.feedback import service as feedback
 from app.pages import Page, key_of_cursor, page_of, storable_key
 from app.privacy.erasures import store
-from app.privacy.erasures.actor_forms import are_kept_away, digests_of
+from app.privacy.erasures.actor_forms import are_kept_away, covers, digests_of
 from app.privacy.erasures.certificates import erasure_of
 from app.privacy.erasures.failures import keep_failure
 from app.privacy.erasures.held import waits
+from app.privacy.erasures.listed import service as listed
 from app.privacy.erasures.published import publish
 from app.privacy.erasures.steps import STEPS
 from app.privacy.erasures.tables import Erasure
@@ -46,7 +47,8 @@ EVENTS_SHOWN = 1000
 
 def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure:
     """Requests the erasure of an actor, whose feedback is not stored from now on. Returns the running erasure if there
-    is one, or the last one if no feedback came since. A failed erasure starts again where it stopped.
+    is one, or the last one if no feedback came since. A failed erasure starts again where it stopped. An erasure by the
+    hash is followed by another one if the id itself is given later: nobody can tell the id from the hash.
 
     actor  the caller's own id or its hash: events are erased under both, where actors of the project are or were hashed
 
@@ -55,12 +57,17 @@ def request(session: Session, project: str, actor: str, by: str) -> wire.Erasure
     forms = sorted(protections.forms_of_actor(session, project, actor), key=is_hashed)
     digests = [feedback.actor_sha256(project, form) for form in forms]
     before = store.newest_of(session, project, digests)
-    if before is None or (before.state == "done" and not are_kept_away(session, project, digests)):
+    if (
+        before is None
+        or not covers(before, digests[0])
+        or (before.state == "done" and not are_kept_away(session, project, digests))
+    ):
         # New events are possible only while the actor's feedback is stored, so the log is read only then.
         new = store.anything_of(session, project, forms)
         projects.lock(session, project)
         before = store.newest_of(session, project, digests)
-        if new and (before is None or before.state == "done"):
+        beyond = before is not None and not covers(before, digests[0])
+        if beyond or (new and (before is None or before.state == "done")):
             return _shown(session, _begin(session, project, forms, by))
         if before is None:
             raise NotFound(f"No feedback of an actor {actor!r} is stored: check the id.", code="actor_not_found")
@@ -86,7 +93,7 @@ def events(
 ) -> Page[wire.ErasedEvent]:
     """Returns a page of the ids of erased events, in order. Raises `NotFound`."""
     _require(session, project, erasure_id)
-    ids = store.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
+    ids = listed.events_of(session, erasure_id, key_of_cursor(cursor, storable_key) or "", limit + 1)
     return page_of(ids, limit, str, lambda event_id: wire.ErasedEvent(event_id=event_id))
 
 
@@ -137,7 +144,7 @@ def advance(erasure_id: UUID) -> None:
             row = store.locked(session, erasure_id)
             if row is None or row.state == "failed":
                 return
-            if row.state != "done" and waits(session, row, lambda held: store.has_any(session, row.id, held)):
+            if row.state != "done" and waits(session, row, lambda held: listed.has_any(session, row.id, held)):
                 return
             if row.state != "done":
                 row.state, row.started_at = "running", row.started_at or now()
@@ -215,5 +222,5 @@ def _require(session: Session, project: str, erasure_id: UUID) -> Erasure:
 
 
 def _shown(session: Session, row: Erasure, *, certified: bool = True) -> wire.Erasure:
-    listed = certified and row.state == "done"
-    return erasure_of(session, row, store.events_of(session, row.id, limit=EVENTS_SHOWN) if listed else None)
+    ended = certified and row.state == "done"
+    return erasure_of(session, row, listed.events_of(session, row.id, limit=EVENTS_SHOWN) if ended else None)

@@ -16,9 +16,9 @@ from app.labels.audits import service as audits
 from app.labels.quarantine import service as quarantine
 from app.labels.summaries import service as summaries
 from app.monitoring.approval import service as approval
-from app.privacy.erasures import store
 from app.privacy.erasures.actor_forms import forms_of, place_in_log
 from app.privacy.erasures.certificates import certify, count
+from app.privacy.erasures.listed import service as listed
 from app.privacy.erasures.published import publish
 from app.privacy.erasures.tables import Erasure
 from app.privacy.holds import service as holds
@@ -42,7 +42,7 @@ def _look(session: Session, row: Erasure) -> None:
         certify(row, {"events": 0, "completions": 0, "audit_items": 0, "suspicions": 0, "quarantine_decisions": 0})
     number, after = place_in_log(row.place)
     forms = forms_of(row)
-    last = store.remember(session, row, forms[number], after, AT_ONCE)
+    last = listed.remember(session, row, forms[number], after, AT_ONCE)
     if last is not None or number + 1 < len(forms):
         row.place = f"{number + 1}:0" if last is None else f"{number}:{last}"
     else:
@@ -50,7 +50,7 @@ def _look(session: Session, row: Erasure) -> None:
 
 
 def _erase_events(session: Session, row: Erasure) -> None:
-    part = store.events_of(session, row.id, row.place, AT_ONCE)
+    part = listed.events_of(session, row.id, row.place, AT_ONCE)
     positions, tables = feedback.erase(session, row.project_id, part)
     edits = labels.forget_edits(session, row.project_id, positions)
     vacuums.touch(session, row.id, [*tables, *(["edit_comparisons"] if edits else [])])
@@ -59,7 +59,7 @@ def _erase_events(session: Session, row: Erasure) -> None:
 
 
 def _erase_completions(session: Session, row: Erasure) -> None:
-    part = store.completions_of(session, row.id, row.place, AT_ONCE)
+    part = listed.completions_of(session, row.id, row.place, AT_ONCE)
     erased = feedback.erase_unheard_of(session, row.project_id, part)
     vacuums.touch(session, row.id, ["completions"] if erased else [])
     count(row, completions=erased)
@@ -71,7 +71,7 @@ def _erase_completions(session: Session, row: Erasure) -> None:
 
 
 def _erase_labels(session: Session, row: Erasure) -> None:
-    part = store.completions_of(session, row.id, row.place, AT_ONCE)
+    part = listed.completions_of(session, row.id, row.place, AT_ONCE)
     items, suspicions = audits.erase(session, row.project_id, part)
     decisions = sum(quarantine.erase(session, row.project_id, form) for form in forms_of(row))
     for form in forms_of(row):
@@ -92,7 +92,7 @@ def _erase_labels(session: Session, row: Erasure) -> None:
 def _redact(session: Session, row: Erasure) -> None:
     """Redacts one snapshot, and deletes the files of the one before."""
     redactions.purge(session, row.project_id)  # of the previous transaction, which is committed
-    completions = store.completions_of(session, row.id)
+    completions = listed.completions_of(session, row.id)
     after = UUID(row.place) if row.place else None
     snapshot_id, last = redactions.next_affected(session, row.project_id, completions, after=after, limit=SNAPSHOTS)
     if snapshot_id is not None:
@@ -104,7 +104,7 @@ def _redact(session: Session, row: Erasure) -> None:
 
 
 def _end(session: Session, row: Erasure) -> None:
-    if store.forget_completions(session, row.id, AT_ONCE) == AT_ONCE:
+    if listed.forget_completions(session, row.id, AT_ONCE) == AT_ONCE:
         return
     row.actor, row.pseudonym, row.state, row.finished_at = None, None, "done", now()
     vacuums.release(session, row.id)

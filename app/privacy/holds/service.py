@@ -11,6 +11,7 @@ the holds to its end. A hold is placed under the exclusive lock: once that is co
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -32,7 +33,7 @@ class HoldsInForce:
     """The holds of a project that are in force.
 
     ids          of all of them, oldest first
-    whole        of those on the project itself
+    whole        of those on the project itself, and on actors some of whose hashes nobody can tell any more
     actors       ids under which events of the held actors may be stored, with their hold
     completions  ids of the completions that are held themselves, with their hold
     """
@@ -137,10 +138,11 @@ def in_force(session: Session, project: str) -> HoldsInForce:
 def look(session: Session, project: str) -> HoldsInForce:
     """Returns the holds in force for somebody who deletes nothing."""
     rows = store.in_force(session, project, now())
+    replaced_at = protections.key_replaced_at(session, project)
     return HoldsInForce(
         project,
         ids=[hold.id for hold in rows],
-        whole=[hold.id for hold in rows if hold.kind == "project"],
+        whole=[hold.id for hold in rows if hold.kind == "project" or _has_lost_hashes(hold, replaced_at)],
         actors={
             form: hold
             for actor, hold in _by_subject(rows, "actor").items()
@@ -159,8 +161,16 @@ def of_all_projects(session: Session) -> dict[str, int]:
 
 
 def forget_actor(session: Session, project: str, forms: Sequence[str]) -> int:
-    """Takes the ids of an actor who is being erased out of holds that have ended; returns the number of holds."""
-    return store.forget_actor(session, project, forms)
+    """Takes the ids of an actor who is being erased out of holds that have ended; returns the number of holds.
+
+    Raises `Unavailable` if actors were held whose hashes this process lacks the key of.
+    """
+    named = {
+        actor
+        for actor in store.actors(session, project)
+        if not set(forms).isdisjoint(protections.forms_of_actor(session, project, actor))
+    }
+    return store.forget_actor(session, project, [*named]) if named else 0
 
 
 def sentence(hold_ids: Sequence[UUID]) -> str:
@@ -186,6 +196,10 @@ def _subject(session: Session, project: str, new: wire.NewHold) -> tuple[wire.Ho
             )
         return "completion", new.completion_id
     return "project", None
+
+
+def _has_lost_hashes(hold: LegalHold, replaced_at: datetime | None) -> bool:
+    return hold.kind == "actor" and replaced_at is not None and hold.placed_at < replaced_at
 
 
 def _by_subject(rows: Sequence[LegalHold], kind: wire.HoldKind) -> dict[str, UUID]:

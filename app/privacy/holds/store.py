@@ -50,9 +50,16 @@ def in_force(session: Session, project: str | None, moment: datetime) -> Sequenc
     return session.scalars(query).all()
 
 
-def forget_actor(session: Session, project: str, forms: Sequence[str]) -> int:
-    """Takes the actor's ids out of all holds, and returns the number of holds."""
-    of_actor = (LegalHold.project_id == project) & (LegalHold.kind == "actor") & LegalHold.subject.in_(forms)
+def actors(session: Session, project: str) -> list[str]:
+    """Returns the actors that holds name, those that have ended among them."""
+    of_actors = (LegalHold.project_id == project) & (LegalHold.kind == "actor") & LegalHold.subject.is_not(None)
+    found = session.scalars(select(LegalHold.subject).where(of_actors).distinct())
+    return [actor for actor in found if actor is not None]
+
+
+def forget_actor(session: Session, project: str, named: Sequence[str]) -> int:
+    """Takes the actor's ids, as holds name them, out of all holds, and returns the number of holds."""
+    of_actor = (LegalHold.project_id == project) & (LegalHold.kind == "actor") & LegalHold.subject.in_(named)
     return len(session.scalars(update(LegalHold).where(of_actor).values(subject=None).returning(LegalHold.id)).all())
 
 

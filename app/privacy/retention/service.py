@@ -12,7 +12,7 @@ Legal holds come first: see `app.privacy.holds.service`.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,6 +34,7 @@ from app.privacy.holds import service as holds
 from app.privacy.holds.service import HoldsInForce
 from app.privacy.retention import records, store
 from app.privacy.retention.expired_snapshots import Redaction, redact_next
+from app.privacy.retention.months import months_to_expire
 from app.privacy.retention.tables import ExpiredMonth
 from app.projects import service as projects
 
@@ -101,28 +102,19 @@ def progress(session: Session) -> dict[str, Progress]:
 
 
 def plan(session: Session) -> None:
-    """Begins a record for each month that has expired and of which a project has feedback that no hold covers."""
+    """Begins a record for each month that has expired and of which a project has feedback that no hold covers. Months
+    of a project whose holds cannot be told wait until they can: the others go on."""
     for project in sorted([*projects.ids(session), *projects.archived_ids(session)]):
         configuration = projects.get(session, project)
-        rules = configuration.retention
-        in_force = holds.look(session, project)
-        if rules.months is None or in_force.whole:
+        if configuration.retention.months is None:
             continue
-        before = expiry.keeps_from(rules.months)
-        held = in_force.held(session)
-        months = [
-            month
-            for month in expiry.months_with(session, project, before)
-            if not held or expiry.has_free(session, project, month, held)
-        ]
-        # Registered texts, audits and snapshots expire also in months without an event, and by a stricter rule.
-        newest = expiry.month_of(before - timedelta(days=1))
-        last = store.last_rules(session, project, newest.name)
-        stricter = last is not None and (last["snapshots"], rules.snapshots) == ("keep", "redact")
-        if newest not in months and (stricter or (last is None and configuration.created_at < before)):
-            months.append(newest)
+        try:
+            months = months_to_expire(session, configuration, partial(store.last_rules, session, project))
+        except Unavailable as error:
+            log.warning("months of project %s cannot expire: %s", project, error.message)
+            continue
         for month in months:
-            _begin(session, project, month, rules)
+            _begin(session, project, month, configuration.retention)
 
 
 def ring_due(session: Session) -> None:

@@ -82,8 +82,11 @@ def findings(session: Session, project: str) -> list[wire.RedactionFinding]:
 
 
 def protection_of(session: Session, project: str) -> ProjectProtection:
-    """Returns the settings of a project."""
-    rows = store.newest_first(session, project, MOST_VERSIONS)
+    """Returns the settings of a project: the last versions, and an older one if actors were hashed only before them."""
+    rows = [*store.newest_first(session, project, MOST_VERSIONS)]
+    if len(rows) == MOST_VERSIONS and not any(row.hashes_actors for row in rows):
+        hashing = store.newest_hashing(session, project, rows[-1].number)
+        rows += [] if hashing is None else [hashing]
     return protection(project, map(_version, rows), store.key_fingerprint(session) if rows else None)
 
 
@@ -110,6 +113,12 @@ def forms_of_actor(session: Session, project: str, actor: str) -> tuple[str, ...
     if known.trouble is not None and any(each.hashes_actors for each in (known.newest, *known.earlier)):
         raise Unavailable(known.trouble, code="pseudonym_key")
     return known.forms_of(actor)
+
+
+def key_replaced_at(session: Session, project: str) -> datetime | None:
+    """Returns since when nobody can tell the hashes of all actors of the project, as the key that made them was
+    replaced; None if it was not."""
+    return store.key_replaced_at(session, project)
 
 
 def trouble_with_key(session: Session) -> str | None:

@@ -1,8 +1,9 @@
 """SQL of the settings on redaction and actors, and of the key of pseudonyms."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,14 @@ from app.projects.protection.tables import ProtectionVersion, PseudonymKey, Reda
 def newest_first(session: Session, project: str, limit: int) -> Sequence[ProtectionVersion]:
     query = select(ProtectionVersion).where(ProtectionVersion.project_id == project)
     return session.scalars(query.order_by(ProtectionVersion.number.desc()).limit(limit)).all()
+
+
+def newest_hashing(session: Session, project: str, before: int) -> ProtectionVersion | None:
+    """Returns the newest version before this one by which actors were hashed."""
+    query = select(ProtectionVersion).where(
+        ProtectionVersion.project_id == project, ProtectionVersion.number < before, ProtectionVersion.hashes_actors
+    )
+    return session.scalars(query.order_by(ProtectionVersion.number.desc()).limit(1)).one_or_none()
 
 
 def append(
@@ -54,6 +63,16 @@ def findings(session: Session, project: str) -> Sequence[RedactionFindings]:
 
 def key_fingerprint(session: Session) -> bytes | None:
     return session.scalars(select(PseudonymKey.fingerprint)).one_or_none()
+
+
+def key_replaced_at(session: Session, project: str) -> datetime | None:
+    """Returns since when there is the present key, if actors of the project were hashed by another one before."""
+    hashed_before = exists().where(
+        ProtectionVersion.project_id == project,
+        ProtectionVersion.hashes_actors,
+        ProtectionVersion.created_at < PseudonymKey.since,
+    )
+    return session.scalars(select(PseudonymKey.since).where(hashed_before)).one_or_none()
 
 
 def lock_key(session: Session) -> None:

@@ -194,7 +194,7 @@ class NewProject(ProjectConfiguration):
 
 class ProjectChange(Body):
     """A merge patch (RFC 7396): of `trigger`, `snapshot`, `monitoring` and `limits`, fields that are left out stay as
-    they are, and null unsets a field. A recipe or gates replace the stored ones whole, since a field that is left out
+    they are, and null unsets a field. All other sections replace the stored ones whole, since a field that is left out
     of them has a meaning.
     """
 

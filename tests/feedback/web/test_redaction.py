@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from app import settings
 from app.database import transaction
+from app.feedback.import_jobs import job
 
 KEY = "k" * 40
 MAIL, CARD = "ann.lee@example.com", "4111111111111111"
@@ -354,3 +355,66 @@ def test_the_operator_log_has_the_new_settings(api: TestClient) -> None:
     assert entry["about"]["redaction"] == "mask"
     assert entry["about"]["actors"] == "hashed"
     assert shown["protected_since"] is not None
+
+
+# -- uploads ----------------------------------------------------------------------------------------------------------
+
+
+def uploaded(api: TestClient, rows: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]:
+    """Uploads rows and does their import in this process, as a worker's process would; returns the report."""
+    answer = api.post(
+        "/v1/imports",
+        params={"project": "acme", "name": "rows.jsonl", **parameters},
+        content="".join(json.dumps(row) + "\n" for row in rows).encode(),
+    )
+    assert answer.status_code == 202, answer.text
+    job.do(UUID(answer.json()["id"]), "a test", lambda: False)
+    return dict(api.get(answer.headers["Location"], params={"project": "acme"}).json())
+
+
+ROW = {"prompt": f"I am {MAIL}", "completion": f"Ask {MAIL}", "label": True, "user_id": ACTOR}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_nothing_of_an_upload_is_kept_unmasked_neither_in_the_log_nor_in_its_report(
+    api: TestClient, dry_run: bool
+) -> None:
+    change(api, redaction={"mode": "mask"}, actors="hashed")
+
+    report = uploaded(api, [ROW, {"kind": MAIL, **ROW, "signal": MAIL}], dry_run=dry_run)
+
+    assert (report["state"], report["counts"]["stored"]) == ("done", 1), report
+    assert report["counts"]["rejected"] == 1
+    assert "[EMAIL]" in str(report["files"][0]["reasons"])
+    assert MAIL not in everything()
+    assert ACTOR not in everything()
+
+
+def test_a_dry_run_counts_what_the_project_would_refuse(api: TestClient) -> None:
+    change(api, redaction={"mode": "reject"})
+
+    report = uploaded(api, [ROW, {**ROW, "prompt": "Hello?", "completion": "Hi!"}], dry_run=True)
+
+    assert (report["counts"]["stored"], report["counts"]["rejected"]) == (1, 1)
+    assert MAIL not in everything()
+
+
+def test_an_upload_waits_for_the_key_of_pseudonyms_and_then_goes_on(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(api, redaction={"mode": "mask"}, actors="hashed")
+    monkeypatch.delenv("THUMBWHEEL_PSEUDONYM_KEY")
+    settings.current.cache_clear()
+
+    waiting = uploaded(api, [ROW])
+
+    assert (waiting["state"], waiting["counts"]["stored"], waiting["counts"]["rejected"]) == ("queued", 0, 0)
+    assert "THUMBWHEEL_PSEUDONYM_KEY" in waiting["reason"]
+    monkeypatch.setenv("THUMBWHEEL_PSEUDONYM_KEY", KEY)
+    settings.current.cache_clear()
+    with transaction() as session:
+        session.execute(text("UPDATE imports SET next_try_at = now()"))
+    job.do(UUID(waiting["id"]), "a test", lambda: False)
+    done = api.get(f"/v1/imports/{waiting['id']}", params={"project": "acme"}).json()
+    assert (done["state"], done["counts"]["stored"]) == ("done", 1), done
+    assert MAIL not in everything()

@@ -17,9 +17,11 @@ from app.feedback.ingest.group_commit import intake
 from app.feedback.ingest.kinds import EVENTS
 from app.labels.quarantine import service as quarantine
 from app.privacy.erasures import service as erasures
+from app.privacy.retention import service as retention
 from app.project_setup import service as project_setup
 from tests.desk import DESK, execute, make_project
 from tests.logged import record, store
+from tests.privacy.rows.test_retention import OLD, hold, keep, received, release, unfinished, work
 
 MAIL = "ann.lee@example.com"
 
@@ -30,6 +32,7 @@ def _project(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.current.cache_clear()
     make_project()
     yield
+    execute("DROP TABLE IF EXISTS events_2024_03")
     monkeypatch.undo()
     settings.current.cache_clear()
 
@@ -105,6 +108,112 @@ def test_an_actor_is_erased_by_the_hash_that_a_listing_shows() -> None:
 
     assert execute("SELECT count(*) FROM events") == [(0,)]
     assert statuses(thumb("eve", "e2")) == ["erased_actor"]
+
+
+def test_after_an_erasure_by_the_hash_the_id_itself_erases_the_rest_even_while_the_first_waits() -> None:
+    store(DESK, [thumb("eve", "before")])
+    change(actors="hashed")
+    store(DESK, [thumb("eve", "after")])
+    [(_,), (shown,)] = execute("SELECT actor FROM events ORDER BY position")
+    with transaction() as session:
+        first = erasures.request(session, DESK, shown, "key officer")
+
+    erase("eve")
+    erase(shown)
+
+    assert execute("SELECT count(*) FROM events") == [(0,)]
+    with transaction() as session:
+        assert erasures.request(session, DESK, "eve", "key officer").id != first.id
+        assert len(erasures.page(session, DESK, cursor=None, limit=9).items) == 2
+    change(actors="plain")
+    assert statuses(thumb("eve", "c")) == ["erased_actor"]
+
+
+def test_an_actor_is_erased_under_both_forms_however_often_the_settings_changed_since() -> None:
+    change(actors="hashed")
+    store(DESK, [thumb("eve", "e1")])
+    change(actors="plain")
+    for number in range(20):
+        change(redaction={"mode": "reject" if number % 2 else "off"})
+        change(redaction={"mode": "mask", "kinds": ["email" if number % 2 else "card"]})
+
+    erase("eve")
+
+    assert execute("SELECT count(*) FROM events") == [(0,)]
+
+
+def test_a_hold_on_an_actor_keeps_both_forms_from_retention_and_erasure_until_its_release() -> None:
+    """The hold names the caller's own id, and was placed before actors were hashed."""
+    received(OLD, [thumb("eve", "before"), thumb("ann", "a", completion_id="c2")])
+    placed = hold(actor="eve")
+    change(actors="hashed")
+    received(OLD, [thumb("eve", "after", completion_id="c3"), thumb("bob", "b", completion_id="c2")])
+    [(shown,)] = execute("SELECT actor FROM events WHERE event_id = 'after'")
+    keep(13)
+
+    work()
+    with transaction() as session:
+        waiting = [erasures.request(session, DESK, actor, "key officer") for actor in ("eve", shown)]
+    for erasure in waiting:
+        erasures.advance(erasure.id)
+
+    assert execute("SELECT event_id FROM events ORDER BY position") == [("before",), ("after",)]
+    assert [[each.hold_id for each in erasure.held] for erasure in waiting] == [[placed.id]] * 2
+    assert statuses(thumb("eve", "c")) == ["erased_actor"]
+    release(placed)
+    work()
+    assert execute("SELECT count(*) FROM events") == [(0,)]
+    erase("eve")
+
+
+def test_a_hold_on_an_actor_keeps_everything_once_the_key_of_the_hashes_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change(actors="hashed")
+    received(OLD, [thumb("eve", "e1")])
+    placed = hold(actor="eve")
+    change(actors="plain")
+    keep(13)
+    monkeypatch.setenv("THUMBWHEEL_PSEUDONYM_KEY", "n" * 40)
+    settings.current.cache_clear()
+    change(actors="hashed")
+
+    work()
+
+    assert execute("SELECT event_id FROM events") == [("e1",)]
+    release(placed)
+    work()
+    assert execute("SELECT count(*) FROM events") == [(0,)]
+
+
+def test_an_erasure_by_the_hash_takes_the_id_itself_out_of_holds_that_have_ended() -> None:
+    change(actors="hashed")
+    store(DESK, [thumb("eve", "e1")])
+    release(hold(actor="eve"))
+    [(shown,)] = execute("SELECT actor FROM events")
+
+    erase(shown)
+
+    assert execute("SELECT subject FROM legal_holds") == [(None,)]
+
+
+def test_a_project_whose_key_is_missing_does_not_stop_the_retention_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_project("other")
+    received(OLD, [thumb("eve", "e1")])
+    received(OLD, [thumb("eve", "e1")], "other")
+    hold(actor="eve")
+    change(actors="hashed")
+    keep(13)
+    keep(13, "other")
+    monkeypatch.delenv("THUMBWHEEL_PSEUDONYM_KEY")
+    settings.current.cache_clear()
+
+    with transaction() as session:
+        retention.plan(session)
+
+    assert [row.month for row in unfinished("other")] == ["2024-03"]
+    work(("other",))
+    assert execute("SELECT project_id FROM events") == [(DESK,)]
 
 
 def test_without_the_key_of_its_hashes_nobody_is_erased_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
