@@ -109,13 +109,13 @@ def test_a_completion_that_is_named_batch_is_an_ordinary_one(api):
 
 def test_the_items_count_for_the_limit_of_the_key_as_single_ones_do(api):
     key = api.post("/v1/keys", json={
-        "name": "limited", "scopes": ["feedback:write"], "project": "acme", "limits": {"per_minute": 5},
+        "name": "limited", "scopes": ["feedback:write"], "project": "acme", "limits": {"per_minute": 3},
     })  # fmt: skip
     assert key.status_code == 201, key.text
     headers = {"Authorization": f"Bearer {key.json()['secret']}"}
 
     first = api.post(BATCH, headers=headers, json=[completion(number) for number in range(3)])
-    second = api.post(BATCH, headers=headers, json=[completion(number) for number in range(3, 6)])
+    second = api.post(BATCH, headers=headers, json=[completion(number) for number in range(3, 5)])
 
     assert (first.status_code, second.status_code) == (200, 429)
     assert registered(api, "c3") is None
