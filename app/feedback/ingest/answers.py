@@ -1,4 +1,4 @@
-"""What senders are told of their bodies: the errors of single ones, and the answers to the items of a batch. Pure."""
+"""The words that senders are told of their bodies: errors of single ones, answers to the items of a batch. Pure."""
 
 from typing import Any
 

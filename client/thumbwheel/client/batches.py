@@ -28,7 +28,7 @@ def batches(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def joined(model: type[Receipt], receipts: Sequence[Receipt]) -> Receipt:
     """Returns the receipt of batches that were sent one after the other; the places of items count through all."""
-    items = []
+    items: list[wire.BatchItem | wire.CompletionBatchItem] = []
     for receipt in receipts:
         first = len(items)
         items += [item.model_copy(update={"index": item.index + first}) for item in receipt.items]
