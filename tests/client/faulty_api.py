@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(items) > api.most:
             self._answer(422, None)
         elif api.older and self.command == "POST" and self.path.startswith("/v1/completions/"):
-            self._answer(405, None)
+            self._answer(415, None)
         elif self.command == "PUT":
             completion_id = self.path.rpartition("/")[2].partition("?")[0]
             api.stored.append(completion_id)

@@ -23,8 +23,9 @@ from thumbwheel.feedback_queue.buffer import Item, Kind
 BATCHES: dict[Kind, str] = {"event": "/v1/feedback/batch", "completion": "/v1/completions/batch"}
 #: Statuses of the API that are about a body and not about the sender.
 FAULTY_BODY = frozenset({400, 413, 422})
-#: Status of an API that is older than the batch of completions. A 404 would be about the project.
-NO_SUCH_METHOD = 405
+#: Statuses of an API that is older than the batch of completions: it takes no lines at this path, and no POST. A 404
+#: would be about the project.
+OLDER_API = frozenset({405, 415})
 #: Seconds for which completions then go one by one, before a batch is tried again.
 OLDER_SECONDS = 600.0
 
@@ -95,7 +96,7 @@ class Delivery:
                 yield from self._send_batch(items[: len(items) // 2])
                 yield from self._send_batch(items[len(items) // 2 :])
                 return
-            if error.status == NO_SUCH_METHOD and kind == "completion":
+            if error.status in OLDER_API and kind == "completion":
                 self._older_until = time.monotonic() + OLDER_SECONDS
                 yield from self.send(items)
                 return
