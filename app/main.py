@@ -31,7 +31,7 @@ from app.dashboard.cache import Remembered
 from app.dashboard.error_pages import ErrorPages
 from app.dashboard.vote_page import router as vote_page
 from app.database import Purpose
-from app.feedback.api import BATCH_PATH, COMPLETIONS_PATH, MODELS
+from app.feedback.api import BATCH_PATH, COMPLETION_BATCH_PATH, COMPLETIONS_PATH, MODELS
 from app.feedback.api import router as feedback
 from app.feedback.copying.api import LOG_PATH
 from app.feedback.copying.api import router as log_copies
@@ -268,7 +268,7 @@ def create_app() -> FastAPI:
     api.add_middleware(
         BodyGate,
         authenticate=authenticate,
-        batches={BATCH_PATH, LOG_PATH},
+        batches={BATCH_PATH, COMPLETION_BATCH_PATH, LOG_PATH},
         streamed=(BATCH_PATH, COMPLETIONS_PATH),
         files={IMPORTS_PATH},
     )
@@ -278,7 +278,11 @@ def create_app() -> FastAPI:
     api.add_middleware(IngestFastPath)
     api.add_middleware(GatewayFastPath)
     api.state.request_times = times = RequestTimes()
-    api.add_middleware(MeasuredRequests, times=times, exact={EVENT_PATH, BATCH_PATH, CURRENT_PATH, *GATEWAY_PATHS})
+    api.add_middleware(
+        MeasuredRequests,
+        times=times,
+        exact={EVENT_PATH, BATCH_PATH, COMPLETION_BATCH_PATH, CURRENT_PATH, *GATEWAY_PATHS},
+    )
     install_error_handlers(api)
     for router in ROUTERS:
         api.include_router(router)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "client" / "thumbwheel" / "client"
 TARGET = ROOT / "client" / "thumbwheel" / "async_client"
 #: Files that wait for nothing, so that both clients use them.
-SHARED = frozenset({"retry_rules.py", "partial_file.py"})
+SHARED = frozenset({"batches.py", "retry_rules.py", "partial_file.py"})
 
 #: The class of the object that an expression of the client stands for.
 RECEIVERS = {

@@ -8,17 +8,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thumbwheel import ApiError, Client, wire
+    from thumbwheel import Client, wire
 
     from app.feedback.importing import Registered
     from app.feedback.importing.sending import Recorded, Sender
 
 #: Batches whose answers are awaited while others are read.
 IN_FLIGHT = 2
-#: Completions are registered one by one; the server commits those that arrive together at once.
+#: Threads that each look for one stored event.
 CONNECTIONS = 16
-#: Answers that concern one body alone; others, such as a wrong key, end the import.
-OF_A_BODY = frozenset({400, 409, 413, 422})
 _FORBIDDEN = 403
 _MOST_VERSIONS = 200
 
@@ -32,7 +30,10 @@ class ClientLog:
 
     def register(self, completions: "Sequence[Registered]") -> list[str]:
         """Registers completions. Returns of each "stored" or "replayed", or the reason if it is refused."""
-        return list(self.connections.map(self._register, completions))
+        from app.feedback.importing.sending import fate_of
+
+        receipt = self.client.completions.register_many(item.identified for item in completions)
+        return [fate_of(item) for item in receipt.items]
 
     def record(self, events: "Sequence[wire.Event]") -> "Recorded":
         """Stores events."""
@@ -49,18 +50,6 @@ class ClientLog:
     def stored_versions(self, events: "Sequence[wire.Event]") -> "list[wire.StoredEvent | str | None]":
         """Returns the stored events with the ids of these, None if there is none, or the reason why none is shown."""
         return list(self.connections.map(self._stored_version, events))
-
-    def _register(self, item: "Registered") -> str:
-        from thumbwheel import ApiError
-
-        from app.feedback.importing.sending import differs_in_passing
-
-        try:
-            return self.client.completions.register(item.completion_id, item.completion).status
-        except ApiError as error:
-            if error.status not in OF_A_BODY:
-                raise
-            return "replayed" if differs_in_passing(_differences(error)) else error.message
 
     def _stored_version(self, event: "wire.Event") -> "wire.StoredEvent | str | None":
         from thumbwheel import ApiError
@@ -87,9 +76,3 @@ def sending(client: "Client") -> "Iterator[Sender]":
         sending_to(ClientLog(client, connections), in_flight=IN_FLIGHT) as sender,
     ):
         yield sender
-
-
-def _differences(error: "ApiError") -> list[str]:
-    details = error.problem.get("details")
-    differs = details.get("differs") if isinstance(details, dict) else None
-    return [str(pointer) for pointer in differs] if isinstance(differs, list) else []

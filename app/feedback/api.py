@@ -9,6 +9,7 @@ from thumbwheel import wire
 from app.feedback import examples, service
 from app.feedback.ingest.bodies import MAX_BATCH
 from app.feedback.ingest.fast_path import EVENT_PATH
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS
 from app.feedback.ingest.receiver import Receiver
 from app.pages import Page
 from app.projects.project_of_request import Scoped, scoped
@@ -20,19 +21,23 @@ router = APIRouter(tags=["feedback"])
 Reader = Annotated[Scoped, Depends(scoped("feedback:read"))]
 BATCH_PATH = "/v1/feedback/batch"
 COMPLETIONS_PATH = "/v1/completions/"
+COMPLETION_BATCH_PATH = "/v1/completions/batch"
 #: Models of the bodies that the receiver reads itself: FastAPI would not add their schemas to the document.
-MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion)
+MODELS: tuple[type[BaseModel], ...] = (wire.Event, wire.Completion, wire.IdentifiedCompletion)
 
 _EVENT = {"$ref": "#/components/schemas/Event"}
-_ARRAY = {"type": "array", "items": _EVENT, "maxItems": MAX_BATCH}
-_OBJECT = {
-    "type": "object", "properties": {"events": _ARRAY}, "required": ["events"], "additionalProperties": False,
-}  # fmt: skip
 
 
 def _receiver(request: Request) -> Receiver:
     receiver: Receiver = request.app.state.receiver
     return receiver
+
+
+def _batch(name: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a batch: an array of items, or an object with it under `name`."""
+    array = {"type": "array", "items": item, "maxItems": MAX_BATCH}
+    wrapped = {"type": "object", "properties": {name: array}, "required": [name], "additionalProperties": False}
+    return {"anyOf": [array, wrapped]}
 
 
 def _body(schema: dict[str, Any], shown: dict[str, Any], **other: Any) -> dict[str, Any]:
@@ -82,7 +87,7 @@ async def record_feedback() -> Response:
         **problems(404, 409, 413, 415, 429),
     },
     openapi_extra=_body(
-        {"anyOf": [_ARRAY, _OBJECT]},
+        _batch("events", _EVENT),
         examples.BATCHES,
         **{"application/x-ndjson": {"schema": {"type": "string", "description": "an event a line"}}},
     ),
@@ -90,7 +95,7 @@ async def record_feedback() -> Response:
 async def record_feedback_batch(request: Request) -> Response:
     """Takes up to 5,000 events or 16 MiB, as an array or as JSON lines, optionally compressed with gzip. Stores the
     valid items and reports the faults of each of the others."""
-    return await _receiver(request).batch(request)
+    return await _receiver(request).batch(request, EVENTS)
 
 
 @router.get(
@@ -110,6 +115,27 @@ def list_feedback(
 ) -> Page[wire.StoredEvent]:
     """The newest first."""
     return service.page(session, at.project, cursor=cursor, limit=limit, completion_id=completion_id, actor=actor)
+
+
+@router.post(
+    COMPLETION_BATCH_PATH,
+    operation_id="register_completions",
+    summary="Register many completions",
+    response_model=wire.CompletionBatchReceipt,
+    responses={
+        207: {"model": wire.CompletionBatchReceipt, "description": "Some items were refused"},
+        **problems(404, 409, 413, 415, 429),
+    },
+    openapi_extra=_body(
+        _batch("completions", {"$ref": "#/components/schemas/IdentifiedCompletion"}),
+        examples.COMPLETION_BATCHES,
+        **{"application/x-ndjson": {"schema": {"type": "string", "description": "a completion a line"}}},
+    ),
+)
+async def register_completions(request: Request) -> Response:
+    """Takes up to 5,000 completions or 16 MiB, as an array or as JSON lines, optionally compressed with gzip. Stores
+    the valid items and reports the faults of each of the others."""
+    return await _receiver(request).batch(request, COMPLETIONS)
 
 
 @router.put(

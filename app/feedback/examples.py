@@ -138,3 +138,13 @@ COMPLETIONS: dict[str, Any] = {
         },
     },
 }
+
+COMPLETION_BATCHES: dict[str, Any] = {
+    "array": {
+        "summary": "An array of completions",
+        "value": [
+            {"completion_id": f"msg-{number}", **example["value"]}
+            for number, example in enumerate(COMPLETIONS.values(), 1042)
+        ],
+    },
+}

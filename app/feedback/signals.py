@@ -14,7 +14,7 @@ from app.errors import Fault, Faults, brief, pointer_into, pointer_part
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_EVENT_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
+_ID: TypeAdapter[str] = TypeAdapter(wire.Name)
 _ACCEPT = wire.Implicit(kind="accept")
 
 
@@ -132,10 +132,10 @@ def id_of(event: wire.Event) -> str:
     return "derived-" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def given_id(item: Any) -> str | None:
-    """Returns the event id of a faulty item; None if the item has no valid one."""
+def given_id(item: Any, name: str) -> str | None:
+    """Returns the id of a faulty item, its field `name`; None if the item has no valid one."""
     try:
-        return _EVENT_ID.validate_python(item["event_id"] if isinstance(item, dict) else None)
+        return _ID.validate_python(item[name] if isinstance(item, dict) else None)
     except (KeyError, ValidationError):
         return None
 

@@ -34,7 +34,7 @@ class BodyGate:
     too deeply or with too many values (422).
 
     authenticate  raises `Unauthenticated` for an Authorization header without a known key
-    batches       paths that also accept JSON lines and gzip
+    batches       paths to which a POST may also bring JSON lines and gzip
     streamed      prefixes of paths whose operations check the key and read the body themselves
     """
 
@@ -61,7 +61,8 @@ class BodyGate:
             await self.app(scope, receive, send)
             return
         streamed = path.startswith(self.streamed)
-        limit = MAX_BATCH_BYTES if path in self.batches else MAX_COMPLETION_BYTES if streamed else MAX_BODY_BYTES
+        batch = scope["method"] == "POST" and path in self.batches
+        limit = MAX_BATCH_BYTES if batch else MAX_COMPLETION_BYTES if streamed else MAX_BODY_BYTES
         length = headers.get("content-length", "")
         if "transfer-encoding" not in headers and length in ("", "0"):
             await self.app(scope, receive, send)
@@ -75,7 +76,7 @@ class BodyGate:
         if length.isdecimal() and int(length[:20]) > limit:
             await problem_response(413, "too_large", too_large(limit))(scope, receive, send)
             return
-        reason = self._reason_to_refuse(path, headers)
+        reason = _reason_to_refuse(headers, batch=batch)
         if reason is not None:
             await problem_response(415, "not_json", reason)(scope, receive, send)
             return
@@ -87,21 +88,21 @@ class BodyGate:
             await problem_response(413, "too_large", too_large(limit))(scope, receive, send)
             return
         try:
-            if path not in self.batches:  # a batch is checked line by line once it is decompressed
+            if not batch:  # a batch is checked line by line once it is decompressed
                 require_decodable(body)
         except Invalid as error:
             await error_response(error)(scope, receive, send)
             return
         await self.app(scope, _replayed(body, receive), send)
 
-    def _reason_to_refuse(self, path: str, headers: Headers) -> str | None:
-        batch = path in self.batches
-        kind = media_type(headers.get("content-type", ""))
-        if not (_is_json(kind) or (batch and kind in JSON_LINES)):
-            return f"{NOT_JSON} For one event per line, use `application/x-ndjson`." if batch else NOT_JSON
-        return _reason_not_plain(
-            headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
-        )
+
+def _reason_to_refuse(headers: Headers, *, batch: bool) -> str | None:
+    kind = media_type(headers.get("content-type", ""))
+    if not (_is_json(kind) or (batch and kind in JSON_LINES)):
+        return f"{NOT_JSON} For one item per line, use `application/x-ndjson`." if batch else NOT_JSON
+    return _reason_not_plain(
+        headers.get("content-encoding", "identity"), ("identity", "gzip") if batch else ("identity",)
+    )
 
 
 def require_decodable(body: bytes, most_values: int = json_limits.MOST_VALUES) -> None:

@@ -13,7 +13,7 @@ MOST_TOKENS = 1_000_000
 
 #: The quantifiers are possessive and a string may lack its end, so the search never backtracks.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
-_OBJECT_WITH_EVENTS = re.compile(rb'\s*\{\s*"events"\s*:\s*(?=\[)')
+_OBJECT_WITH = {name: re.compile(rb'\s*\{\s*"%s"\s*:\s*(?=\[)' % name.encode()) for name in ("events", "completions")}
 _REST = re.compile(rb"\s*\}\s*")
 
 
@@ -42,15 +42,15 @@ def reason_to_refuse(body: bytes, most_values: int = MOST_VALUES) -> str | None:
     return None
 
 
-def items_of(body: bytes, most: int) -> list[bytes]:
-    """Returns the items of a JSON array, or of the array `events` in an object, as text that may be invalid JSON.
+def items_of(body: bytes, most: int, name: str = "events") -> list[bytes]:
+    """Returns the items of a JSON array, or of the array `name` in an object, as text that may be invalid JSON.
 
     Raises `TooMuchError` for more than `most` items, `ValueError` for a text that is neither.
     """
-    wrapped = _OBJECT_WITH_EVENTS.match(body)
+    wrapped = _OBJECT_WITH[name].match(body)
     start = wrapped.end() if wrapped else len(body) - len(body.lstrip(b" \t\r\n"))
     if body[start : start + 1] != b"[":
-        raise ValueError("neither an array nor an object with `events`")
+        raise ValueError(f"neither an array nor an object with `{name}`")
     level, item, items, end = 0, start + 1, [], None
     for index, token in _brackets(body, start):
         if token in b"[{":
@@ -61,7 +61,7 @@ def items_of(body: bytes, most: int) -> list[bytes]:
             items.append(body[item:index].strip(b" \t\r\n"))
             item = index + 1
             if len(items) > most:
-                raise TooMuchError(f"holds more than {most} events")
+                raise TooMuchError(f"holds more than {most} {name}")
         if level == 0:
             end = index + 1
             break

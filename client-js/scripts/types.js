@@ -14,7 +14,10 @@ import openapiTS, { astToString } from "openapi-typescript";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 /** The schemas that the client names; those that they name are added. */
-const NAMED = ["Event", "EventReceipt", "BatchReceipt", "Completion", "CompletionReceipt", "Problem"];
+const NAMED = [
+  "Event", "EventReceipt", "BatchReceipt", "Completion", "CompletionReceipt", "IdentifiedCompletion",
+  "CompletionBatchReceipt", "Problem",
+];
 
 /**
  * @param {any} document

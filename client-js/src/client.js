@@ -11,8 +11,8 @@ import { Requests } from "./requests.js";
 
 export { ThumbwheelError };
 
-/** The largest batch, in events and in characters: well below the limits of the API. */
-const BATCH_EVENTS = 500;
+/** The largest batch, in items and in characters: well below the limits of the API. */
+const BATCH_ITEMS = 500;
 const BATCH_CHARACTERS = 4_000_000;
 
 /** @typedef {import("../types/api.js").components["schemas"]} Schemas */
@@ -20,9 +20,11 @@ const BATCH_CHARACTERS = 4_000_000;
 /** @typedef {FeedbackEvent["signal"]} Signal */
 /** @typedef {Omit<FeedbackEvent, "completion_id" | "signal">} Fields */
 /** @typedef {Schemas["Completion"]} Completion */
+/** @typedef {Schemas["IdentifiedCompletion"]} IdentifiedCompletion */
 /** @typedef {Schemas["EventReceipt"]} EventReceipt */
 /** @typedef {Schemas["BatchReceipt"]} BatchReceipt */
 /** @typedef {Schemas["CompletionReceipt"]} CompletionReceipt */
+/** @typedef {Schemas["CompletionBatchReceipt"]} CompletionBatchReceipt */
 /** @typedef {import("./errors.js").Problem} Problem */
 /** @typedef {{event_id: string, status: EventReceipt["status"] | "queued"}} Sent */
 /** @typedef {{signal?: AbortSignal}} CallOptions */
@@ -88,20 +90,8 @@ export class Thumbwheel {
    * @param {CallOptions} [options]
    * @returns {Promise<BatchReceipt>}
    */
-  async sendBatch(events, { signal } = {}) {
-    this.#requireServerKey();
-    /** @type {BatchReceipt} */
-    const whole = { stored: 0, replayed: 0, rejected: 0, items: [] };
-    for (const lines of batches(events.map((event) => JSON.stringify(withId(event))))) {
-      const options = { type: "application/x-ndjson", signal };
-      const part = await this.#requests.call("POST", "/v1/feedback/batch", lines.join("\n"), options);
-      const first = whole.items.length;
-      for (const item of part.items) whole.items.push({ ...item, index: item.index + first });
-      whole.stored += part.stored;
-      whole.replayed += part.replayed;
-      whole.rejected += part.rejected;
-    }
-    return whole;
+  async sendBatch(events, options) {
+    return this.#sendAll("/v1/feedback/batch", events.map(withId), options);
   }
 
   /**
@@ -116,6 +106,17 @@ export class Thumbwheel {
     this.#requireServerKey();
     const path = `/v1/completions/${encodeURIComponent(completionId)}`;
     return this.#requests.call("PUT", path, JSON.stringify(completion), { signal });
+  }
+
+  /**
+   * Registers completions in few requests. Faulty ones are reported in the receipt; all others are stored.
+   *
+   * @param {IdentifiedCompletion[]} completions
+   * @param {CallOptions} [options]
+   * @returns {Promise<CompletionBatchReceipt>}
+   */
+  async registerCompletions(completions, options) {
+    return this.#sendAll("/v1/completions/batch", completions, options);
   }
 
   /**
@@ -226,6 +227,26 @@ export class Thumbwheel {
     return sent;
   }
 
+  /**
+   * @param {string} path
+   * @param {object[]} items
+   * @param {CallOptions} [options]
+   */
+  async #sendAll(path, items, { signal } = {}) {
+    this.#requireServerKey();
+    /** @type {{stored: number, replayed: number, rejected: number, items: any[]}} */
+    const whole = { stored: 0, replayed: 0, rejected: 0, items: [] };
+    for (const lines of batches(items.map((item) => JSON.stringify(item)))) {
+      const part = await this.#requests.call("POST", path, lines.join("\n"), { type: "application/x-ndjson", signal });
+      const first = whole.items.length;
+      for (const item of part.items) whole.items.push({ ...item, index: item.index + first });
+      whole.stored += part.stored;
+      whole.replayed += part.replayed;
+      whole.rejected += part.rejected;
+    }
+    return whole;
+  }
+
   /** A page could not read the API's own refusal. */
   #requireServerKey() {
     if (this.#browser) throw new TypeError("A browser key opens single events only: use send() or enqueue().");
@@ -270,7 +291,7 @@ function* batches(lines) {
   let batch = [];
   let characters = 0;
   for (const line of lines) {
-    if (batch.length && (batch.length === BATCH_EVENTS || characters + line.length > BATCH_CHARACTERS)) {
+    if (batch.length && (batch.length === BATCH_ITEMS || characters + line.length > BATCH_CHARACTERS)) {
       yield batch;
       batch = [];
       characters = 0;

@@ -151,11 +151,30 @@ test("a completion is registered under its id", async () => {
   assert.deepEqual(bodies(), [{ prompt: "p", completion: "c" }]);
 });
 
+test("many completions are registered in few requests, and their results keep their places", async () => {
+  const { thumbwheel, received } = await client(stored);
+  const completions = Array.from({ length: 501 }, (_, number) => ({
+    completion_id: `m${number}`,
+    prompt: "p",
+    completion: "c",
+  }));
+
+  const receipt = await thumbwheel.registerCompletions(completions);
+
+  assert.deepEqual(received.map(({ path, body }) => [path, body.split("\n").length]), [
+    ["/v1/completions/batch", 500],
+    ["/v1/completions/batch", 1],
+  ]);
+  assert.equal(receipt.stored, 501);
+  assert.deepEqual(receipt.items.map(({ index }) => index), completions.map((_, index) => index));
+});
+
 test("a browser key is kept from what it cannot open", async () => {
   const { thumbwheel, received } = await client(stored, { key: "twb_public" });
 
   await assert.rejects(thumbwheel.sendBatch([]), /single events only/);
   await assert.rejects(thumbwheel.registerCompletion("m", { prompt: "p", completion: "c" }), /single events only/);
+  await assert.rejects(thumbwheel.registerCompletions([]), /single events only/);
   assert.equal(received.length, 0);
 });
 

@@ -42,7 +42,7 @@ export async function standIn(answer) {
  * @returns {Answer}
  */
 export function stored({ path, body }) {
-  if (!path?.startsWith("/v1/feedback/batch")) return { json: { event_id: JSON.parse(body).event_id, status: "stored" } };
+  if (!path?.match(/^\/v1\/\w+\/batch/)) return { json: { event_id: JSON.parse(body).event_id, status: "stored" } };
   const items = body.split("\n").map((line, index) => ({ index, event_id: JSON.parse(line).event_id, status: "stored" }));
   return { status: 200, json: { stored: items.length, replayed: 0, rejected: 0, items } };
 }

@@ -31,6 +31,11 @@ export interface components {
              * @description JSON pointer into the item
              */
             pointer?: string | null;
+            /**
+             * Differs
+             * @description of a conflict: JSON pointers to what differs from what is stored
+             */
+            differs?: string[] | null;
         };
         /** BatchReceipt */
         BatchReceipt: {
@@ -137,6 +142,45 @@ export interface components {
             metadata?: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+        };
+        /** CompletionBatchItem */
+        CompletionBatchItem: {
+            /** Index */
+            index: number;
+            /** Completion Id */
+            completion_id?: string | null;
+            /**
+             * Status
+             * @description erased: the completion was erased, and its id stays taken
+             * @enum {string}
+             */
+            status: "stored" | "replayed" | "conflict" | "invalid" | "erased";
+            /**
+             * Error
+             * @description what is wrong with this item and what to do
+             */
+            error?: string | null;
+            /**
+             * Pointer
+             * @description JSON pointer into the item
+             */
+            pointer?: string | null;
+            /**
+             * Differs
+             * @description of a conflict: JSON pointers to what differs from what is stored
+             */
+            differs?: string[] | null;
+        };
+        /** CompletionBatchReceipt */
+        CompletionBatchReceipt: {
+            /** Stored */
+            stored: number;
+            /** Replayed */
+            replayed: number;
+            /** Rejected */
+            rejected: number;
+            /** Items */
+            items: components["schemas"]["CompletionBatchItem"][];
         };
         /** CompletionReceipt */
         CompletionReceipt: {
@@ -305,6 +349,74 @@ export interface components {
             arguments: string | {
                 [key: string]: components["schemas"]["JsonValue"];
             };
+        };
+        /**
+         * IdentifiedCompletion
+         * @description A completion with its id, as one of a batch.
+         * @example {
+         *       "completion": "It left our warehouse this morning and arrives tomorrow.",
+         *       "completion_id": "msg-1042",
+         *       "prompt": [
+         *         {
+         *           "content": "Where is my parcel?",
+         *           "role": "user"
+         *         }
+         *       ]
+         *     }
+         */
+        IdentifiedCompletion: {
+            /** Prompt */
+            prompt: string | components["schemas"]["Message"][] | components["schemas"]["ChatWithTools"];
+            /**
+             * Completion
+             * @description what the model wrote: a text, or the assistant's message where it has tool_calls or reasoning
+             */
+            completion: string | components["schemas"]["Message"];
+            /**
+             * Checkpoint Id
+             * @description the checkpoint that produced it, where known
+             * @default null
+             */
+            checkpoint_id?: string | null;
+            /**
+             * Conversation Id
+             * @description your own id of the conversation that the completion belongs to, which is on one side of the split as a whole; unset: derived where one prompt begins with another
+             * @default null
+             */
+            conversation_id?: string | null;
+            /**
+             * Sampling
+             * @description how it was sampled: temperature, top_p, seed, …
+             * @default {}
+             */
+            sampling?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Token Ids
+             * @description the completion as the model's tokens
+             * @default null
+             */
+            token_ids?: number[] | null;
+            /**
+             * Log Probs
+             * @description log-prob of each token when it was sampled, in nats
+             * @default null
+             */
+            log_probs?: number[] | null;
+            /**
+             * Metadata
+             * @description your own data, stored with it
+             * @default {}
+             */
+            metadata?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Completion Id
+             * @description your own id of the model output, to which events refer
+             */
+            completion_id: string;
         };
         /**
          * Implicit

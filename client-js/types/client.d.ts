@@ -10,9 +10,11 @@ export { ThumbwheelError };
 /** @typedef {FeedbackEvent["signal"]} Signal */
 /** @typedef {Omit<FeedbackEvent, "completion_id" | "signal">} Fields */
 /** @typedef {Schemas["Completion"]} Completion */
+/** @typedef {Schemas["IdentifiedCompletion"]} IdentifiedCompletion */
 /** @typedef {Schemas["EventReceipt"]} EventReceipt */
 /** @typedef {Schemas["BatchReceipt"]} BatchReceipt */
 /** @typedef {Schemas["CompletionReceipt"]} CompletionReceipt */
+/** @typedef {Schemas["CompletionBatchReceipt"]} CompletionBatchReceipt */
 /** @typedef {import("./errors.js").Problem} Problem */
 /** @typedef {{event_id: string, status: EventReceipt["status"] | "queued"}} Sent */
 /** @typedef {{signal?: AbortSignal}} CallOptions */
@@ -49,7 +51,7 @@ export class Thumbwheel {
      * @param {CallOptions} [options]
      * @returns {Promise<BatchReceipt>}
      */
-    sendBatch(events: FeedbackEvent[], { signal }?: CallOptions): Promise<BatchReceipt>;
+    sendBatch(events: FeedbackEvent[], options?: CallOptions): Promise<BatchReceipt>;
     /**
      * Stores a prompt and its completion, so that events can refer to them by the id alone. Browser keys cannot.
      *
@@ -59,6 +61,14 @@ export class Thumbwheel {
      * @returns {Promise<CompletionReceipt>}
      */
     registerCompletion(completionId: string, completion: Completion, { signal }?: CallOptions): Promise<CompletionReceipt>;
+    /**
+     * Registers completions in few requests. Faulty ones are reported in the receipt; all others are stored.
+     *
+     * @param {IdentifiedCompletion[]} completions
+     * @param {CallOptions} [options]
+     * @returns {Promise<CompletionBatchReceipt>}
+     */
+    registerCompletions(completions: IdentifiedCompletion[], options?: CallOptions): Promise<CompletionBatchReceipt>;
     /**
      * Sends any signal.
      *
@@ -149,9 +159,11 @@ export type FeedbackEvent = Schemas["Event"];
 export type Signal = FeedbackEvent["signal"];
 export type Fields = Omit<FeedbackEvent, "completion_id" | "signal">;
 export type Completion = Schemas["Completion"];
+export type IdentifiedCompletion = Schemas["IdentifiedCompletion"];
 export type EventReceipt = Schemas["EventReceipt"];
 export type BatchReceipt = Schemas["BatchReceipt"];
 export type CompletionReceipt = Schemas["CompletionReceipt"];
+export type CompletionBatchReceipt = Schemas["CompletionBatchReceipt"];
 export type Problem = import("./errors.js").Problem;
 export type Sent = {
     event_id: string;

@@ -165,6 +165,20 @@ def test_many_events_go_in_batches_and_their_results_keep_their_places(client):
     assert [item.event_id for item in receipt.items] == [event.event_id for event in events]
 
 
+def test_many_completions_are_registered_in_batches_and_their_results_keep_their_places(client):
+    completions = [
+        wire.IdentifiedCompletion(completion_id=f"msg-{number}", prompt="Where?", completion="Here.")
+        for number in range(600)
+    ]
+    client.completions.register("msg-599", wire.Completion(prompt="Where?", completion="There."))
+
+    receipt = client.completions.register_many(completions)
+
+    assert (receipt.stored, receipt.replayed, receipt.rejected) == (599, 0, 1)
+    assert [(item.index, item.completion_id) for item in receipt.items] == [(n, f"msg-{n}") for n in range(600)]
+    assert (receipt.items[599].status, receipt.items[599].differs) == ("conflict", ["/completion"])
+
+
 def test_listings_go_on_over_all_pages(client):
     client.events.record_many(EVENT.model_copy(update={"event_id": f"e-{n}"}) for n in range(120))
 

@@ -15,8 +15,9 @@ class FaultyApi:
 
     answers      status and Retry-After of the next requests; then all are stored
     most         items of a batch that are taken; a larger one is refused as a whole
+    older        whether the stand-in knows no batch of completions
     bodies       what was sent, one list of items for each request, refused ones included
-    completions  the bodies of the stored completions, by their ids
+    completions  the stored completions without their ids, by these
     stored       ids of what is stored, as often as it was sent
     arrived      is set when a request has come
     open         requests are answered while it is set
@@ -25,6 +26,7 @@ class FaultyApi:
     url: str = ""
     answers: list[tuple[int, str | None]] = field(default_factory=list)
     most: int = 1000
+    older: bool = False
     bodies: list[list[dict[str, Any]]] = field(default_factory=list)
     completions: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: list[str] = field(default_factory=list)
@@ -51,14 +53,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*api.answers.pop(0))
         elif len(items) > api.most:
             self._answer(422, None)
+        elif api.older and self.command == "POST" and self.path.startswith("/v1/completions/"):
+            self._answer(415, None)
         elif self.command == "PUT":
             completion_id = self.path.rpartition("/")[2].partition("?")[0]
             api.stored.append(completion_id)
             api.completions[completion_id] = items[0]
             self._answer(201, None)
         else:
-            api.stored += [item["event_id"] for item in items]
-            self._answer(200, None, [{"status": "stored", "event_id": item["event_id"]} for item in items])
+            name = "completion_id" if self.path.startswith("/v1/completions/") else "event_id"
+            api.stored += [item[name] for item in items]
+            if name == "completion_id":
+                for item in items:
+                    api.completions[item[name]] = {key: value for key, value in item.items() if key != name}
+            self._answer(200, None, [{"status": "stored", name: item[name]} for item in items])
 
     do_PUT = do_POST
 

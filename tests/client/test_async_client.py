@@ -36,6 +36,8 @@ def test_a_product_sends_and_reads_what_it_does_by_the_synchronous_client(client
         )
         assert receipt.stored == 120
         assert len({event.event_id async for event in thumbwheel.events.list()}) == 126
+        other = wire.IdentifiedCompletion(completion_id="msg-3", prompt="Where is it?", completion="In Leeds.")
+        assert (await thumbwheel.completions.register_many([other])).stored == 1
         assert (await thumbwheel.completions.get("msg-1")).completion == "On its way."
         assert (await thumbwheel.completions.explain_label("msg-1")).label == "desirable"
         with pytest.raises(ApiError, match="msg-9") as refused:

@@ -60,7 +60,7 @@ def test_the_api_refuses_an_item_alone_and_the_product_hears_of_it(client):
 
     assert {(item.kind, item.id, item.code) for item in undelivered} == {
         ("event", faulty, "invalid"),
-        ("completion", "msg-3", "invalid_request"),
+        ("completion", "msg-3", "invalid"),
     }
     assert (thumbs.figures.stored, thumbs.figures.refused) == (2, 2)
     assert {event.completion_id for event in client.events.list()} == {"msg-1", "msg-4"}
@@ -104,6 +104,32 @@ def test_a_batch_that_is_faulty_as_a_whole_is_sent_in_halves(faulty):
         assert thumbs.flush(20)
 
     assert faulty.stored == ids
+
+
+def test_completions_go_in_batches_in_their_order_and_a_failed_one_again(faulty):
+    faulty.answers = [(503, "0")]
+
+    with FeedbackQueue(faulty.url, interval=0.1) as thumbs:
+        ids = [thumbs.complete("A prompt", f"Answer {number}") for number in range(20)]
+        assert thumbs.flush(20)
+
+    assert [[item["completion_id"] for item in body] for body in faulty.bodies] == [ids] * 2
+    assert faulty.stored == ids
+    assert thumbs.figures.stored == 20
+
+
+def test_an_older_api_without_that_batch_gets_completions_one_by_one(faulty):
+    faulty.older = True
+
+    with FeedbackQueue(faulty.url) as thumbs:
+        ids = [thumbs.complete("A prompt", f"Answer {number}") for number in range(3)]
+        assert thumbs.flush(20)
+        ids.append(thumbs.complete("A prompt", "Answer 3"))
+        assert thumbs.flush(20)
+
+    assert [len(body) for body in faulty.bodies] == [3, 1, 1, 1, 1]
+    assert faulty.stored == ids
+    assert faulty.completions[ids[3]] == {"prompt": "A prompt", "completion": "Answer 3"}
 
 
 def test_a_key_that_the_api_refuses_is_told_and_not_tried_for_ever(faulty):

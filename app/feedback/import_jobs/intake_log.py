@@ -14,17 +14,18 @@ from app.access.limits import Limit
 from app.access.rate_limiter import RateLimiter
 from app.capacity import Lane
 from app.database import Purpose, transaction
-from app.errors import Conflict, Invalid, NotFound, RateLimited
+from app.errors import NotFound, RateLimited
 from app.feedback import service as feedback
 from app.feedback.import_jobs.leases import service as leases
 from app.feedback.import_jobs.leases.lease import ClaimedImport
 from app.feedback.import_jobs.pace import Pace
 from app.feedback.importing import Registered
-from app.feedback.importing.sending import Recorded, RefusedEvent, differs_in_passing
+from app.feedback.importing.sending import Recorded, RefusedEvent, fate_of
 from app.feedback.ingest.group_commit import intake
+from app.feedback.ingest.kinds import COMPLETIONS, EVENTS
 from app.feedback.ingest.receiver import Receiver
 
-#: Completions that are registered at the same time: the intake commits them together.
+#: Completions that are registered together.
 REGISTERED_AT_ONCE = 100
 
 
@@ -114,7 +115,7 @@ class IntakeLog:
             await self._count(len(part))
             began = perf_counter()
             size = sum(map(len, part))
-            answers += await self._receiver.store_items(self._project, part, size, at_once=len(part))
+            answers += await self._receiver.store_items(EVENTS, self._project, part, size, at_once=len(part))
             await asyncio.sleep(self._pace.pause_after(perf_counter() - began))
             self._check()
         return answers
@@ -122,24 +123,14 @@ class IntakeLog:
     async def _register_all(self, completions: Sequence[Registered]) -> list[str]:
         fates: list[str] = []
         for start in range(0, len(completions), REGISTERED_AT_ONCE):
-            part = completions[start : start + REGISTERED_AT_ONCE]
+            part = [_body(item.identified) for item in completions[start : start + REGISTERED_AT_ONCE]]
             await self._count(len(part))
             began = perf_counter()
-            fates += await asyncio.gather(*map(self._register, part))
+            answers = await self._receiver.store_items(COMPLETIONS, self._project, part, sum(map(len, part)))
+            fates += [fate_of(wire.CompletionBatchItem.model_validate(answer)) for answer in answers]
             await asyncio.sleep(self._pace.pause_after(perf_counter() - began))
             self._check()
         return fates
-
-    async def _register(self, item: Registered) -> str:
-        body = item.completion.model_dump_json(exclude_none=True).encode()
-        try:
-            outcome = await self._receiver.store_completion(self._project, item.completion_id, body)
-        except Conflict as conflict:
-            differs = [str(pointer) for pointer in conflict.details.get("differs", ())]
-            return "replayed" if differs_in_passing(differs) else conflict.message
-        except Invalid as invalid:
-            return invalid.message
-        return outcome.status
 
     async def _count(self, bodies: int) -> None:
         """Counts bodies for the limits of the key, and waits while one of them is reached."""
@@ -176,5 +167,5 @@ async def _receiver() -> AsyncIterator[tuple[Receiver, RateLimiter]]:
         lane.close()
 
 
-def _body(event: wire.Event) -> bytes:
-    return event.model_dump_json(exclude_none=True).encode()
+def _body(item: wire.Event | wire.IdentifiedCompletion) -> bytes:
+    return item.model_dump_json(exclude_none=True).encode()

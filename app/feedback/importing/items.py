@@ -28,6 +28,12 @@ class Registered(NamedTuple):
     fault: RowFault | None = None
     ignored: tuple[str, ...] = ()
 
+    @property
+    def identified(self) -> wire.IdentifiedCompletion:
+        """The completion with its id, which the log checks."""
+        fields = {name: getattr(self.completion, name) for name in wire.Completion.model_fields}
+        return wire.IdentifiedCompletion.model_construct(completion_id=self.completion_id, **fields)
+
 
 class Rejected(NamedTuple):
     """A broken record or part of one, with the fault as `reason`."""

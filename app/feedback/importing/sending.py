@@ -273,6 +273,9 @@ def _version_id(event: wire.Event) -> str:
     return f"{(event.event_id or '')[: _ID_LENGTH - len(digest) - 1]}~{digest}"
 
 
-def differs_in_passing(differs: Sequence[str]) -> bool:
-    """Returns whether a completion differs from the registered one only in what tools change after an export."""
-    return bool(differs) and all(pointer.startswith(CHANGEABLE) for pointer in differs)
+def fate_of(item: wire.CompletionBatchItem) -> str:
+    """Returns "stored" or "replayed", or the reason if a completion is refused. One that differs from the registered
+    one only in what tools change after an export is replayed."""
+    if item.differs and all(pointer.startswith(CHANGEABLE) for pointer in item.differs):
+        return "replayed"
+    return item.error or item.status

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn
 
 import msgspec
-from thumbwheel import wire
 
 from app.errors import Fault, Faults, Invalid, TooLarge, brief, pointer_part
 from app.feedback import signals
-from app.feedback.ingest.entries import IngestEntry, event_entry, quick_entry
+from app.feedback.ingest.entries import IngestEntry
+from app.feedback.ingest.kinds import EVENTS, FAULTY_WEIGHT, Kind
 from app.web import json_limits
 from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES, MIB, require_decodable, too_large
 
@@ -23,20 +23,22 @@ MAX_MEMBERS = 100
 STEP_BYTES = 256 * 1024
 #: A batch with more commas than this is counted before it is split into its items.
 FEW_COMMAS = 300_000
-#: Commas and opening brackets allowed in the items that the quick reader cannot read: at 4 µs each, a second.
-UNUSUAL_VALUES = 250_000
-#: The cost of a value in a faulty item relative to a valid one, since its faults are collected and described.
-FAULTY_WEIGHT = 5
-#: A row for the log, or the faults of an item with its event id.
+#: A row for the log, or the faults of an item with its id.
 Item = IngestEntry | tuple[Faults, str | None]
 
 
-class _Object(msgspec.Struct, forbid_unknown_fields=True):
+class _Events(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
-_ARRAY: msgspec.json.Decoder[list[msgspec.Raw] | _Object] = msgspec.json.Decoder(list[msgspec.Raw] | _Object)
+class _Completions(msgspec.Struct, forbid_unknown_fields=True):
+    completions: list[msgspec.Raw]
 
+
+_ARRAYS: dict[str, msgspec.json.Decoder[Any]] = {
+    "events": msgspec.json.Decoder(list[msgspec.Raw] | _Events),
+    "completions": msgspec.json.Decoder(list[msgspec.Raw] | _Completions),
+}
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -48,15 +50,15 @@ async def whole(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
     return body.getvalue()
 
 
-def split(body: bytes, *, lines: bool) -> Sequence[Any]:
+def split(body: bytes, *, lines: bool, kind: Kind = EVENTS) -> Sequence[Any]:
     """Splits a batch into items for `BatchReader.read`. Raises `Invalid` if it is not a batch or is too long."""
     if not lines:
-        return _split_array(body)
+        return _split_array(body, kind.plural)
     if body.count(b"\n") > MAX_LINES:  # before they become a list
-        raise _too_many("/")
+        raise _too_many("/", kind.plural)
     items = [line for line in body.split(b"\n") if not line.isspace() and line]
     if len(items) > MAX_BATCH:
-        raise _too_many("/")
+        raise _too_many("/", kind.plural)
     return items
 
 
@@ -67,39 +69,41 @@ class BatchReader:
     for them. Once it is spent, such items are refused unread.
     """
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, kind: Kind) -> None:
         self._project = project
-        self._left = UNUSUAL_VALUES
+        self._kind = kind
+        self._left = kind.unusual_values
 
     def read(self, item: bytes | msgspec.Raw) -> Item:
         """Returns a row for the log, or the faults of the item."""
-        body = bytes(item)
-        if len(body) > MAX_BODY_BYTES:
-            return _fault(f"is larger than {MAX_BODY_BYTES // MIB} MiB: shorten what it holds"), None
-        entry = quick_entry(self._project, body)
+        body, kind = bytes(item), self._kind
+        if len(body) > kind.most_bytes:
+            return _fault(f"is larger than {kind.most_bytes // MIB} MiB: shorten what it holds"), None
+        entry = None if kind.quick is None else kind.quick(self._project, body)
         if entry is not None:
             return entry
         if self._left <= 0:
-            return _fault(
-                "was not read, since the batch holds too many items of an unusual shape: send it in a smaller batch"
-            ), None
-        result = _read_unusual(self._project, body)
-        values = 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
-        self._left -= values if isinstance(result, IngestEntry) else FAULTY_WEIGHT * values
+            shape = "faulty items" if kind.quick is None else "items of an unusual shape"
+            return _fault(f"was not read, since the batch holds too many {shape}: send it in a smaller batch"), None
+        result = self._parsed(body)
+        valid = isinstance(result, IngestEntry)
+        if not valid or kind.quick is not None:
+            values = 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
+            self._left -= values if valid else FAULTY_WEIGHT * values
         return result
 
-
-def _read_unusual(project: str, body: bytes) -> Item:
-    reason = json_limits.reason_to_refuse(body)
-    if reason is not None:
-        return _fault(reason), None
-    try:
-        event = signals.read(wire.Event, body)
-        if isinstance(event, wire.Event):
-            return event_entry(project, event)
-        return event, signals.given_id(signals.decoded(body))
-    except ValueError as error:
-        return _fault(f"is not valid JSON ({error})"), None
+    def _parsed(self, body: bytes) -> Item:
+        kind = self._kind
+        reason = json_limits.reason_to_refuse(body, kind.most_values)
+        if reason is not None:
+            return _fault(reason), None
+        try:
+            read = signals.read(kind.model, body)
+            if isinstance(read, Faults):
+                return read, signals.given_id(signals.decoded(body), kind.id_name)
+        except ValueError as error:
+            return _fault(f"is not valid JSON ({error})"), None
+        return kind.entry(self._project, read)
 
 
 def _fault(message: str) -> Faults:
@@ -128,25 +132,25 @@ async def _decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise _no_gzip("is not whole gzip: compress it again, or leave out Content-Encoding")
 
 
-def _split_array(body: bytes) -> Sequence[Any]:
+def _split_array(body: bytes, name: str) -> Sequence[Any]:
     """Returns the items as JSON text. Raises `Invalid` if the body is not valid JSON, even if only one item is not."""
     if body.count(b",") <= FEW_COMMAS:
         try:
-            decoded = _ARRAY.decode(body)
+            decoded = _ARRAYS[name].decode(body)
         except (ValueError, RecursionError):  # a number, a text or a depth that only a slower reader accepts
             pass
         else:
-            events = decoded if isinstance(decoded, list) else decoded.events
-            if len(events) > MAX_BATCH:
-                raise _too_many("/" if isinstance(decoded, list) else "/events")
-            return events
+            listed: list[msgspec.Raw] = decoded if isinstance(decoded, list) else getattr(decoded, name)
+            if len(listed) > MAX_BATCH:
+                raise _too_many("/" if isinstance(decoded, list) else f"/{name}", name)
+            return listed
     try:
-        items = json_limits.items_of(body, MAX_BATCH)
+        items = json_limits.items_of(body, MAX_BATCH, name)
     except json_limits.TooMuchError as error:
-        raise _too_many("/" if body.lstrip()[:1] == b"[" else "/events", str(error)) from error
+        raise _too_many("/" if body.lstrip()[:1] == b"[" else f"/{name}", name, str(error)) from error
     except ValueError:
         require_decodable(body)
-        _refuse(_values(body))
+        _refuse(_values(body), name)
     for item in items:
         _require_json(item)
     return items
@@ -170,31 +174,32 @@ def _values(body: bytes) -> Any:
         ) from error
 
 
-def _refuse(body: Any) -> NoReturn:
+def _refuse(body: Any, name: str) -> NoReturn:
     """Raises `Invalid` for a JSON value that is not a batch."""
     if isinstance(body, dict):
-        wrong = sorted(body.keys() - {"events"})
+        wrong = sorted(body.keys() - {name})
         if wrong:
-            raise _no_batch(f"/{brief(pointer_part(wrong[0]))}", "is not a known field")
-        raise _no_batch("/events", "is not an array" if "events" in body else "is missing")
-    raise _no_batch("/", "is not an array")
+            raise _no_batch(f"/{brief(pointer_part(wrong[0]))}", "is not a known field", name)
+        raise _no_batch(f"/{name}", "is not an array" if name in body else "is missing", name)
+    raise _no_batch("/", "is not an array", name)
 
 
 def _no_gzip(message: str) -> Invalid:
     return Invalid(f"The body {message}.", code="invalid_gzip", faults=[Fault("/", message)])
 
 
-def _no_batch(pointer: str, message: str) -> Invalid:
+def _no_batch(pointer: str, message: str, name: str) -> Invalid:
     return Invalid(
-        f"{pointer} {message}: send an array of events, an object with `events`, or one event per line.",
+        f"{pointer} {message}: send an array of {name}, an object with `{name}`, or one per line.",
         code="invalid_request",
         faults=[Fault(pointer, message)],
     )
 
 
-def _too_many(pointer: str, message: str = f"holds more than {MAX_BATCH} events") -> Invalid:
+def _too_many(pointer: str, name: str, message: str | None = None) -> Invalid:
+    held = message or f"holds more than {MAX_BATCH} {name}"
     return Invalid(
-        f"A batch holds {MAX_BATCH} events at most, and this one {message}: send it in several.",
+        f"A batch holds {MAX_BATCH} {name} at most, and this one {held}: send it in several.",
         code="invalid_request",
-        faults=[Fault(pointer, message)],
+        faults=[Fault(pointer, held)],
     )

@@ -9,19 +9,19 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 from thumbwheel import wire
-from thumbwheel.wire.feedback import MAX_TOKENS
 
 from app.access.caller import browser_key
 from app.access.limits import Usage
 from app.access.rate_limiter import RateLimiter, rate_headers
 from app.capacity import Lane
-from app.errors import Conflict, Fault, Faults, Invalid, ThumbwheelError, TooLarge, Unavailable, brief
+from app.errors import Fault, Faults, Invalid, TooLarge, Unavailable
 from app.feedback import signals
 from app.feedback.ingest import bodies, browser_events, cors
 from app.feedback.ingest.actor_limits import counted_actor, over_limits, refused_item
+from app.feedback.ingest.answers import accepted, answer_to_faulty, answer_to_item
 from app.feedback.ingest.entries import IngestEntry, completion_entry, event_entry, quick_entry
 from app.feedback.ingest.group_commit import Intake
-from app.feedback.ingest.kinds import COMPLETIONS, EVENTS, BodyOutcome, Kind, Result
+from app.feedback.ingest.kinds import COMPLETION_VALUES, COMPLETIONS, EVENTS, BodyOutcome, Kind
 from app.projects.admission import Admission, Admitted, FeedbackRules
 from app.web.bodies import (
     JSON_LINES,
@@ -36,13 +36,12 @@ from app.web.json_limits import MOST_VALUES
 from app.web.problems import problem_response
 
 CREATED, OK, MIXED = 201, 200, 207
-ERASED = ("erased", "erased_actor")
 #: The number of items of a batch that are read and stored together.
 PART = 125
-#: Each token and each log-prob counts as a value.
-COMPLETION_VALUES = 2 * MAX_TOKENS + MOST_VALUES
-#: The largest number of characters in the faults of one item of a batch.
-MOST_ERROR = 1000
+#: Bytes of items that are read before other requests are answered.
+READ_AT_ONCE = 64 * 1024
+#: The bytes of a batch that is split into its items in a thread.
+LONG_BATCH = 256 * 1024
 
 
 class Receiver:
@@ -90,7 +89,7 @@ class Receiver:
             raise TooLarge(too_large(MAX_BODY_BYTES), code="too_large")
         entry = quick_entry(project, body) or event_entry(project, self._read(EVENTS, wire.Event, project, body))
         usages = () if rules is None else await self._count_event(scope, rules, entry)
-        outcome = await self._one(EVENTS, entry, len(body), "event", "event_id")
+        outcome = await self._one(EVENTS, entry, len(body))
         answer = b'{"event_id":' + to_json(outcome.id) + b',"status":"' + outcome.status.encode() + b'"}'
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         if usages:
@@ -108,7 +107,7 @@ class Receiver:
         """
         if rules is not None:
             await self._limiter.count(list(rules.counters(actor=event.actor, address=None)))
-        return await self._one(EVENTS, event_entry(project, event), 0, "event", "event_id")
+        return await self._one(EVENTS, event_entry(project, event), 0)
 
     async def completion(self, request: Request, completion_id: str) -> Response:
         """Registers a completion and then answers. Raises the same errors as `event`."""
@@ -117,15 +116,18 @@ class Receiver:
         outcome = await self.store_completion(project, completion_id, await request.body())
         return _receipt("completion_id", outcome, rate_headers(usages))
 
-    async def batch(self, request: Request) -> Response:
-        """Stores the valid events of a batch and answers with the outcome of each item."""
+    async def batch(self, request: Request, kind: Kind) -> Response:
+        """Stores the valid items of a batch and answers with the outcome of each."""
         project, rules = await self._admit(request)
-        kind = media_type(request.headers.get("content-type", ""))
+        lines = media_type(request.headers.get("content-type", "")) in JSON_LINES
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         body = await bodies.whole(request.stream(), encoding)
-        items = bodies.split(body, lines=kind in JSON_LINES)
+        if len(body) > LONG_BATCH:
+            items = await asyncio.to_thread(bodies.split, body, lines=lines, kind=kind)
+        else:
+            items = bodies.split(body, lines=lines, kind=kind)
         usages = await self._count(request, rules, len(items))
-        answers = await self.store_items(project, items, len(body), rules=rules)
+        answers = await self.store_items(kind, project, items, len(body), rules=rules)
         stored = sum(answer["status"] == "stored" for answer in answers)
         replayed = sum(answer["status"] == "replayed" for answer in answers)
         rejected = len(answers) - stored - replayed
@@ -134,6 +136,7 @@ class Receiver:
 
     async def store_items(
         self,
+        kind: Kind,
         project: str,
         items: Sequence[Any],
         size: int,
@@ -141,7 +144,7 @@ class Receiver:
         rules: FeedbackRules | None = None,
         at_once: int = PART,
     ) -> list[dict[str, Any]]:
-        """Stores the valid ones of these events, JSON texts, and returns the outcome of each, as in a `BatchReceipt`.
+        """Stores the valid ones of these items, JSON texts, and returns the outcome of each, as in a `BatchReceipt`.
 
         While one part is being stored, the next one is read. The parts are stored in their order, since later events of
         an actor count before earlier ones.
@@ -153,23 +156,30 @@ class Receiver:
         Raises `Unavailable`: some of them may be stored then.
         """
         answers: list[dict[str, Any]] = [{} for _ in items]
-        reader = bodies.BatchReader(project)
+        reader = bodies.BatchReader(project, kind)
         under_way: asyncio.Task[None] | None = None
+        unanswered = 0
         for start in range(0, len(items), at_once):
             entries: dict[int, IngestEntry] = {}
             for index in range(start, min(start + at_once, len(items))):
-                item = reader.read(items[index])
+                body = bytes(items[index])
+                item = reader.read(body)
+                unanswered += len(body)
                 if isinstance(item, IngestEntry):
                     entries[index] = item
                 else:
-                    self._intake.figures.count(EVENTS.name, project, "invalid")
-                    answers[index] = _invalid(index, *item)
-                    await asyncio.sleep(0)  # other requests are answered between two faulty items
-            for index, seconds in (await over_limits(self._limiter, rules, entries)).items():
-                answers[index] = refused_item(index, entries.pop(index), seconds)
+                    self._intake.figures.count(kind.name, project, "invalid")
+                    answers[index] = answer_to_faulty(kind, index, *item)
+                    unanswered = READ_AT_ONCE  # the faults of an item take long
+                if unanswered >= READ_AT_ONCE:
+                    await asyncio.sleep(0)
+                    unanswered = 0
+            if kind is EVENTS:
+                for index, seconds in (await over_limits(self._limiter, rules, entries)).items():
+                    answers[index] = refused_item(index, entries.pop(index), seconds)
             if under_way is not None:
                 await under_way
-            under_way = asyncio.create_task(self._part(entries, answers, size * len(entries) // len(items)))
+            under_way = asyncio.create_task(self._part(kind, entries, answers, size * len(entries) // len(items)))
             await asyncio.sleep(0)
         if under_way is not None:
             await under_way
@@ -179,14 +189,16 @@ class Receiver:
         """Registers a completion of a project and returns its outcome. Raises `Invalid`, `Conflict`, `Unavailable`."""
         completion = self._read(COMPLETIONS, wire.Completion, project, body, COMPLETION_VALUES)
         entry = completion_entry(project, completion_id, completion)
-        return await self._one(COMPLETIONS, entry, len(body), "completion", "completion_id")
+        return await self._one(COMPLETIONS, entry, len(body))
 
-    async def _part(self, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int) -> None:
-        outcomes = await self._intake.record(EVENTS, list(entries.values()), size)
+    async def _part(
+        self, kind: Kind, entries: Mapping[int, IngestEntry], answers: list[dict[str, Any]], size: int
+    ) -> None:
+        outcomes = await self._intake.record(kind, list(entries.values()), size)
         for (index, entry), outcome in zip(entries.items(), outcomes, strict=True):
             if isinstance(outcome, Unavailable):
                 raise outcome
-            answers[index] = _answer(index, entry, outcome)
+            answers[index] = answer_to_item(kind, index, entry.row[1], outcome)
 
     async def _count_event(self, scope: Scope, rules: FeedbackRules, entry: IngestEntry) -> Sequence[Usage]:
         """Checks the rules for a single event, and counts it. Raises `Invalid` and `RateLimited`."""
@@ -216,21 +228,9 @@ class Receiver:
             self._intake.figures.count(kind.name, project, "invalid")
             raise
 
-    async def _one(self, kind: Kind, entry: IngestEntry, size: int, what: str, name: str) -> BodyOutcome:
+    async def _one(self, kind: Kind, entry: IngestEntry, size: int) -> BodyOutcome:
         [outcome] = await self._intake.record(kind, [entry], size)
-        if isinstance(outcome, ThumbwheelError):
-            raise outcome
-        if outcome.status == "conflict":
-            raise Conflict(
-                _conflict(outcome, what, name),
-                code=f"{name}_taken",
-                faults=[Fault(pointer, "differs from what is stored under this id") for pointer in outcome.differs],
-                details={name: outcome.id, "differs": list(outcome.differs)},
-            )
-        if outcome.status in ERASED:
-            code = "actor_erased" if outcome.status == "erased_actor" else f"{what}_erased"
-            raise Conflict(_erased(outcome, what, name), code=code, details={name: outcome.id})
-        return outcome
+        return accepted(kind, outcome)
 
 
 def _address(scope: Scope) -> str | None:
@@ -258,48 +258,3 @@ def _receipt(name: str, outcome: BodyOutcome, headers: dict[str, str]) -> Respon
 
 def _json(value: Any, status: int, headers: dict[str, str]) -> Response:
     return Response(to_json(value), status, headers, media_type="application/json")
-
-
-def _answer(index: int, entry: IngestEntry, outcome: Result) -> dict[str, Any]:
-    if isinstance(outcome, ThumbwheelError):
-        if outcome.faults:
-            return _invalid(index, Faults(outcome.faults, outcome.faults_total), entry.row[1])
-        return {
-            "index": index, "event_id": entry.row[1], "status": "invalid", "error": outcome.message, "pointer": "",
-        }  # fmt: skip
-    if outcome.status in ERASED:
-        message = _erased(outcome, "event", "event_id")
-        return {"index": index, "event_id": outcome.id, "status": "erased", "error": message, "pointer": ""}
-    answer = {"index": index, "event_id": outcome.id, "status": outcome.status}
-    if outcome.status == "conflict":
-        answer |= {"error": _conflict(outcome, "event", "event_id"), "pointer": outcome.differs[0]}
-    return answer
-
-
-def _invalid(index: int, faults: Faults, event_id: str | None) -> dict[str, Any]:
-    sentence = brief("; ".join(f"{fault.pointer or 'the item'}: {fault.message}" for fault in faults), MOST_ERROR)
-    if faults.total > len(faults):
-        sentence += f" ({faults.total:,} faults in all)"
-    item = {"index": index, "status": "invalid", "error": _sendable(sentence), "pointer": faults[0].pointer}
-    return item if event_id is None else item | {"event_id": event_id}
-
-
-def _sendable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _conflict(outcome: BodyOutcome, what: str, name: str) -> str:
-    fields = ", ".join(outcome.differs)
-    return (
-        f"The {what} {outcome.id} is stored with another {fields}: send the same body to retry, "
-        f"or a new {name} to say something new."
-    )
-
-
-def _erased(outcome: BodyOutcome, what: str, name: str) -> str:
-    if outcome.status == "erased_actor":
-        return (
-            "The actor was erased, and new events of theirs are refused: stop sending them, or have an admin let "
-            "the actor come back (DELETE /v1/erasures/{id}/tombstone)."
-        )
-    return f"The {what} {outcome.id} was erased, and its id stays taken: new feedback needs a new {name}."

@@ -1,8 +1,10 @@
 """`Completions`: prompts and the completions of a model."""
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from thumbwheel import wire
+from thumbwheel.client.batches import batches, joined
 from thumbwheel.client.http import Http
 
 
@@ -13,6 +15,14 @@ class Completions:
     def register(self, completion_id: str, completion: wire.Completion) -> wire.CompletionReceipt:
         """Stores a prompt and its completion, so that events can refer to them by the id alone."""
         return self._http.call(wire.CompletionReceipt, "PUT", _path(completion_id), completion, safe=True)
+
+    def register_many(self, completions: Iterable[wire.IdentifiedCompletion]) -> wire.CompletionBatchReceipt:
+        """Stores prompts and their completions in few requests. Invalid items are reported; all others are stored."""
+        receipts: list[wire.CompletionBatchReceipt] = []
+        for batch in batches(completion.model_dump_json(exclude_none=True).encode() for completion in completions):
+            answer = self._http.send("POST", "/v1/completions/batch", lines=batch, safe=True)
+            receipts.append(wire.CompletionBatchReceipt.model_validate_json(answer.content))
+        return joined(wire.CompletionBatchReceipt, receipts)
 
     def get(self, completion_id: str) -> wire.StoredCompletion:
         """Returns a registered completion."""

@@ -4,8 +4,10 @@ An item's id and its bytes are made once, so that the API stores nothing twice h
 follow the rules of all other calls (`thumbwheel.client.retry_rules`), without an end.
 """
 
+import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -18,8 +20,14 @@ from thumbwheel.connection_settings import ConnectionSettings
 from thumbwheel.errors import ApiError, ClientError
 from thumbwheel.feedback_queue.buffer import Item, Kind
 
+BATCHES: dict[Kind, str] = {"event": "/v1/feedback/batch", "completion": "/v1/completions/batch"}
 #: Statuses of the API that are about a body and not about the sender.
 FAULTY_BODY = frozenset({400, 413, 422})
+#: Statuses of an API that is older than the batch of completions: it takes no lines at this path, and no POST. A 404
+#: would be about the project.
+OLDER_API = frozenset({405, 415})
+#: Seconds for which completions then go one by one, before a batch is tried again.
+OLDER_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Delivery:
     def __init__(self, settings: ConnectionSettings, timeout: float, pause: Callable[[float], None]) -> None:
         self._settings, self._timeout = settings, timeout
         self._retries = Retries(sys.maxsize, inf, pause)
+        self._older_until = 0.0
         self._connecting = threading.Lock()
         self._made: Http | None = None
 
@@ -69,22 +78,27 @@ class Delivery:
 
     def send(self, items: list[Item]) -> Iterator[Sequence[tuple[Item, Result]]]:
         """Sends items of one kind, and yields them with their results as soon as those are known."""
-        if items and items[0].kind == "event":
-            yield from self._send_events(items)
-        else:
+        if items and items[0].kind == "completion" and time.monotonic() < self._older_until:
             for item in items:
                 yield [(item, self._register(item))]
+        elif items:
+            yield from self._send_batch(items)
 
-    def _send_events(self, items: list[Item]) -> Iterator[Sequence[tuple[Item, Result]]]:
-        """Sends events as one batch. If the batch as a whole is faulty, its halves are sent on their own."""
+    def _send_batch(self, items: list[Item]) -> Iterator[Sequence[tuple[Item, Result]]]:
+        """Sends items as one batch. If the batch as a whole is faulty, its halves are sent on their own."""
+        kind = items[0].kind
         try:
             lines = b"\n".join(item.body for item in items)
-            answer = self.connect().send("POST", "/v1/feedback/batch", lines=lines, safe=True)
+            answer = self.connect().send("POST", BATCHES[kind], lines=lines, safe=True)
             results = [_result(item, fields) for item, fields in zip(items, answer.json()["items"], strict=True)]
         except ApiError as error:
             if error.status in FAULTY_BODY and len(items) > 1:
-                yield from self._send_events(items[: len(items) // 2])
-                yield from self._send_events(items[len(items) // 2 :])
+                yield from self._send_batch(items[: len(items) // 2])
+                yield from self._send_batch(items[len(items) // 2 :])
+                return
+            if error.status in OLDER_API and kind == "completion":
+                self._older_until = time.monotonic() + OLDER_SECONDS
+                yield from self.send(items)
                 return
             results = [undelivered(item, error.code, error.message) for item in items]
         except ClientError as error:
@@ -92,9 +106,11 @@ class Delivery:
         yield list(zip(items, results, strict=True))
 
     def _register(self, item: Item) -> Result:
+        """Registers a completion on its own, at an older API."""
         try:
             path = f"/v1/completions/{quote(item.id, safe='')}"
-            answer = self.connect().send("PUT", path, document=item.body, safe=True).json()
+            fields = {name: value for name, value in json.loads(item.body).items() if name != "completion_id"}
+            answer = self.connect().send("PUT", path, json=fields, safe=True).json()
         except ApiError as error:
             return undelivered(item, error.code, error.message)
         except ClientError as error:

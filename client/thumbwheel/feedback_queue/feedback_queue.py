@@ -39,7 +39,10 @@ INTERVAL_SECONDS, TIMEOUT_SECONDS, CLOSE_SECONDS = 0.5, 10.0, 5.0
 #: A prompt as models of this package, or as the JSON that goes to the model.
 AnyPrompt = str | Sequence[wire.Message | Mapping[str, Any]] | wire.ChatWithTools | Mapping[str, Any]
 AnyAnswer = str | wire.Message | Mapping[str, Any]
-MODELS: Mapping[Kind, type[wire.Event | wire.Completion]] = {"event": wire.Event, "completion": wire.Completion}
+MODELS: Mapping[Kind, type[wire.Event | wire.Completion]] = {
+    "event": wire.Event,
+    "completion": wire.IdentifiedCompletion,
+}
 
 
 class EventDetails(TypedDict, total=False):
@@ -163,6 +166,7 @@ class FeedbackQueue:
         completion_id = completion_id or self._new_id()
         remember_completion(completion_id)
         fields = {
+            "completion_id": completion_id,
             "prompt": prompt,
             "completion": completion,
             "checkpoint_id": checkpoint_id,

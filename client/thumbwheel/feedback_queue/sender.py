@@ -1,7 +1,7 @@
 """`QueueSender`: the threads that send what a buffer holds, in one process.
 
     put ─▶ buffer ─▶ a thread of the events: batches in their order ─▶ API
-                 └─▶ a thread of the completions, and up to three that help it: one request for each ─▶ API
+                 └─▶ a thread of the completions: the same ─▶ API
 
 A thread looks every `interval` for what has come; after ten seconds without anything it sleeps. So a put of a busy
 product wakes nobody, and requests and threads seldom compete for the interpreter. The threads are daemons: those that
@@ -22,14 +22,10 @@ from thumbwheel.feedback_queue.delivery import Delivery, Result, undelivered
 log = logging.getLogger("thumbwheel")
 
 #: Items, and bytes of their bodies, that are sent together: far below the limits of the API.
-MOST_ITEMS: dict[Kind, int] = {"event": 500, "completion": 16}
+MOST_ITEMS = 500
 MOST_BYTES = 2 * 2**20
 #: Waiting items that are sent before the interval is over.
 FULL: dict[Kind, int] = {"event": 500, "completion": 100}
-#: Threads of each kind. Events keep their order, so one thread sends them.
-MOST_THREADS: dict[Kind, int] = {"event": 1, "completion": 4}
-#: Waiting items of a thread after which another one helps it.
-BACKLOG = 32
 #: Intervals without an item after which a thread sleeps until the next one.
 IDLE_INTERVALS = 20
 
@@ -61,7 +57,7 @@ class QueueSender:
         self.delivery = Delivery(settings, timeout, self._pause)
         self._wakes: dict[Kind, SimpleQueue[None]] = {kind: SimpleQueue() for kind in KINDS}
         self._asleep: dict[Kind, bool] = dict.fromkeys(KINDS, False)
-        self._threads: dict[Kind, list[threading.Thread]] = {kind: [] for kind in KINDS}
+        self._threads: dict[Kind, threading.Thread] = {}
         self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
         self._leaving = threading.Lock()
         self._users = 1
@@ -74,8 +70,8 @@ class QueueSender:
         """Wakes or starts a thread if a put needs one, after which `waiting` items wait. It never waits itself."""
         if self._asleep[kind] or waiting == FULL[kind]:
             self._wakes[kind].put(None)
-        if not self._threads[kind]:
-            self._start(kind, self._work)
+        if kind not in self._threads:
+            self._start(kind)
 
     def flush(self, seconds: float) -> bool:
         """Returns whether all that was put before is sent, or refused, within `seconds`."""
@@ -94,24 +90,24 @@ class QueueSender:
             self._wakes[kind].put(None)
         for kind in KINDS:
             with self._starting[kind]:
-                threads = list(self._threads[kind])
-            for thread in threads:
-                thread.join(max(0.0, self._ends_at - time.monotonic()))
-            if not threads:  # none was needed yet, or none can be started any more
+                thread = self._threads.get(kind)
+            if thread is None:  # none was needed yet, or none can be started any more
                 self._send_until_empty(kind)
+            else:
+                thread.join(max(0.0, self._ends_at - time.monotonic()))
         self._leave()
         return self._buffer.clear()
 
-    def _start(self, kind: Kind, work: Callable[[Kind], None]) -> None:
+    def _start(self, kind: Kind) -> None:
         if not self._starting[kind].acquire(blocking=False):
             return  # another thread starts one
         try:
-            if len(self._threads[kind]) < MOST_THREADS[kind] and not self._closing.is_set():
-                thread = threading.Thread(target=work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
+            if kind not in self._threads and not self._closing.is_set():
+                thread = threading.Thread(target=self._work, args=(kind,), name=f"thumbwheel {kind}s", daemon=True)
                 with self._leaving:
                     self._users += 1
                 thread.start()
-                self._threads[kind].append(thread)
+                self._threads[kind] = thread
         except RuntimeError:  # the interpreter is shutting down: `close` sends what waits
             self._leave()
         finally:
@@ -121,14 +117,6 @@ class QueueSender:
         while self._wait(kind):
             self._send_some(kind)
         self._send_until_empty(kind)
-        self._leave()
-
-    def _help(self, kind: Kind) -> None:
-        """Sends what is behind, and ends."""
-        while self._send_some(kind):
-            pass
-        with self._starting[kind]:
-            self._threads[kind].remove(threading.current_thread())
         self._leave()
 
     def _leave(self) -> None:
@@ -171,9 +159,7 @@ class QueueSender:
 
     def _send_some(self, kind: Kind) -> bool:
         """Sends the oldest items; returns False if there were none, or if the time is over."""
-        items = self._buffer.take(kind, MOST_ITEMS[kind], MOST_BYTES)
-        if self._buffer.waiting(kind) > BACKLOG * len(self._threads[kind]):
-            self._start(kind, self._help)  # here, as it would cost a put most of a millisecond
+        items = self._buffer.take(kind, MOST_ITEMS, MOST_BYTES)
         settled = 0
         try:
             for results in self.delivery.send(items):

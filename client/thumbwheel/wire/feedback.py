@@ -15,6 +15,9 @@ MAX_TOKENS = 131_072
 MAX_TOKEN_ID = 2**31 - 1
 #: The first wrong value is named, not each of a hundred thousand.
 ONE_A_TOKEN = Field(max_length=MAX_TOKENS, fail_fast=True)
+_ERROR = "what is wrong with this item and what to do"
+_POINTER = "JSON pointer into the item"
+_DIFFERS = "of a conflict: JSON pointers to what differs from what is stored"
 ANSWER = "what the model wrote: a text, or the assistant's message where it has tool_calls or reasoning"
 CONVERSATION = (
     "your own id of the conversation that the completion belongs to, which is on one side of the split as a whole; "
@@ -101,8 +104,9 @@ class BatchItem(BaseModel):
         "limit"
     )
     retry_after_seconds: int | None = Field(None, description="when to send an item again that was over a limit")
-    error: str | None = Field(None, description="what is wrong with this item and what to do")
-    pointer: str | None = Field(None, description="JSON pointer into the item")
+    error: str | None = Field(None, description=_ERROR)
+    pointer: str | None = Field(None, description=_POINTER)
+    differs: list[str] | None = Field(None, description=_DIFFERS)
 
 
 class BatchReceipt(BaseModel):
@@ -176,9 +180,45 @@ class Completion(Body):
         return self
 
 
+class IdentifiedCompletion(Completion):
+    """A completion with its id, as one of a batch."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "completion_id": "msg-1042",
+                    "prompt": [{"role": "user", "content": "Where is my parcel?"}],
+                    "completion": "It left our warehouse this morning and arrives tomorrow.",
+                }
+            ]
+        }
+    )
+
+    completion_id: Name = Field(description="your own id of the model output, to which events refer")
+
+
 class CompletionReceipt(BaseModel):
     completion_id: str
     status: Literal["stored", "replayed"]
+
+
+class CompletionBatchItem(BaseModel):
+    index: int
+    completion_id: str | None = None
+    status: Literal["stored", "replayed", "conflict", "invalid", "erased"] = Field(
+        description="erased: the completion was erased, and its id stays taken"
+    )
+    error: str | None = Field(None, description=_ERROR)
+    pointer: str | None = Field(None, description=_POINTER)
+    differs: list[str] | None = Field(None, description=_DIFFERS)
+
+
+class CompletionBatchReceipt(BaseModel):
+    stored: int
+    replayed: int
+    rejected: int
+    items: list[CompletionBatchItem]
 
 
 class StoredCompletion(BaseModel):

@@ -65,6 +65,7 @@ def test_a_browser_key_opens_nothing_else(api, browser_key):
     headers = browser_key()
     calls = [
         ("POST", "/v1/feedback/batch", [thumb()]), ("PUT", "/v1/completions/c1", {"prompt": "p", "completion": "c"}),
+        ("POST", "/v1/completions/batch", [{"completion_id": "c1", "prompt": "p", "completion": "c"}]),
         ("GET", "/v1/feedback", None), ("GET", "/v1/projects", None), ("GET", "/v1/releases/current", None),
         ("POST", "/v1/runs", {}), ("GET", "/v1/keys", None),
     ]  # fmt: skip

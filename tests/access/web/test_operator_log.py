@@ -23,8 +23,8 @@ def entries(api, **filters):
 #: Operations that change something and are not listed: feedback and completions have a log of their own, and a preview
 #: stores nothing.
 NOT_LISTED = {
-    "record_feedback", "record_feedback_batch", "register_completion", "create_vote_link", "revoke_vote_link",
-    "preview_label_policy", "create_chat_completion", "create_text_completion",
+    "record_feedback", "record_feedback_batch", "register_completion", "register_completions", "create_vote_link",
+    "revoke_vote_link", "preview_label_policy", "create_chat_completion", "create_text_completion",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.errors import Invalid, TooLarge
 from app.feedback.ingest.bodies import MAX_LINES, MAX_MEMBERS, BatchReader, split, whole
+from app.feedback.ingest.kinds import EVENTS
 from app.web.bodies import MAX_BATCH_BYTES, MAX_BODY_BYTES
 
 TEXT = b'[{"completion_id": "c"}]'
@@ -68,8 +69,8 @@ def test_an_item_as_large_as_an_event_may_be_is_looked_at_and_a_larger_one_is_no
     head, tail = b'{"completion_id": "', b'"}'
     fits = head + b"x" * (MAX_BODY_BYTES - len(head + tail)) + tail
 
-    looked_at, _ = BatchReader("p").read(fits)
-    refused, _ = BatchReader("p").read(fits.replace(b'"}', b'x"}'))
+    looked_at, _ = BatchReader("p", EVENTS).read(fits)
+    refused, _ = BatchReader("p", EVENTS).read(fits.replace(b'"}', b'x"}'))
 
     assert "is larger than 1 MiB" not in str(list(looked_at))
     assert "is larger than 1 MiB: shorten what it holds" in str(list(refused))
