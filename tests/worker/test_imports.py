@@ -266,3 +266,17 @@ def test_an_import_that_finds_no_room_begins_as_soon_as_another_one_has_ended(mo
 
     assert wait_until(lambda: begun == ids, PATIENCE)
     processes.close()
+
+
+@pytest.mark.usefixtures("database")
+def test_the_download_of_a_killed_process_is_deleted_by_the_next_one():
+    make_project("calm")
+    import_id = requested("calm")
+    downloads = settings.current().data_dir / "downloads"
+    left = downloads / f"{import_id}-killed"
+    left.mkdir(parents=True)
+    (left / "rows").write_bytes(CONTENT)
+
+    job.do(import_id, "one", lambda: True)
+
+    assert list(downloads.iterdir()) == []
