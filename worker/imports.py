@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Imports that one worker does at the same time.
 MOST = 2
+#: Imports that one worker remembers to begin next.
+MOST_WAITING = 100
 #: Memory that a process may take: a file that needs more is not read record by record.
 MOST_BYTES = 2 * 2**30
 POLL_SECONDS = 0.2
@@ -37,14 +39,20 @@ class ImportProcesses:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads: dict[UUID, threading.Thread] = {}
+        self._waiting: list[UUID] = []
         self._closing = threading.Event()
 
     def begin(self, import_id: UUID) -> bool:
-        """Starts a process for the import. Returns False if there is one already or no room: the tick sends a message
-        again.
+        """Starts a process for the import. Returns False if there is one already, or no room: then it waits for one.
+
+        The import may be begun elsewhere meanwhile, and the tick finds those that a lost worker knew of.
         """
         with self._lock:
-            if import_id in self._threads or len(self._threads) >= MOST:
+            if import_id in self._threads:
+                return False
+            if len(self._threads) >= MOST:
+                if import_id not in self._waiting:
+                    self._waiting = [*self._waiting[-MOST_WAITING + 1 :], import_id]
                 return False
             thread = threading.Thread(target=self._work, args=(import_id,), name=f"import {import_id}", daemon=True)
             self._threads[import_id] = thread
@@ -67,6 +75,9 @@ class ImportProcesses:
         finally:
             with self._lock:
                 del self._threads[import_id]
+                following = self._waiting.pop(0) if self._waiting and not self._closing.is_set() else None
+            if following is not None:
+                self.begin(following)
 
     def _attend(self, import_id: UUID) -> None:
         """Runs the process to its end. One that lost its lease, as when it is frozen, is killed."""

@@ -14,10 +14,11 @@ from app import settings
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected
 from app.cli.import_export import import_export
 from app.cli.import_journal import ImportJournal, journal_path
-from app.cli.import_outcomes import print_outcomes
+from app.cli.import_outcomes import opened_rejects, print_outcomes
 from app.cli.import_sending import sending
 from app.cli.listing import as_table, print_json
 from app.cli.progress_bars import transfer_bar
+from app.errors import Invalid
 
 if TYPE_CHECKING:
     from thumbwheel import Client
@@ -83,6 +84,8 @@ def import_files(
     from app.feedback import importing
     from app.feedback.importing.sending import DryRun
 
+    if upload and with_settings:
+        raise Invalid("--settings is of the folder of an export: import it without --upload.", code="invalid_option")
     if upload:
         options = wire.ImportOptions(as_=shape, map=columns, desirable=desirable, undesirable=undesirable, scale=scale)
         with connected(project, tries=PATIENT_TRIES) as server:
@@ -103,7 +106,7 @@ def import_files(
                     pass
         client = None if dry_run else stack.enter_context(connected(project, tries=PATIENT_TRIES))
         sender: Sending = DryRun() if client is None else stack.enter_context(sending(client))
-        file = None if rejects is None else stack.enter_context(rejects.open("w"))
+        file = None if rejects is None else stack.enter_context(opened_rejects(rejects))
         advance = stack.enter_context(transfer_bar("importing", sum(source.size for source in sources)))
         given = [repr(option) for option in (shape, columns, desirable, undesirable, scale)]
         journal = ImportJournal(None if client is None else _journal_of(client, files, given), restart=restart)

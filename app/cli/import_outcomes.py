@@ -1,15 +1,25 @@
 """Shows the outcomes of the records of each imported file."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from app.cli.listing import console
+from app.errors import Invalid
 
 if TYPE_CHECKING:
     from app.feedback.importing import ImportOutcome
 
 REASONS_SHOWN = 10
 TEXT_SHOWN = 60
+
+
+def opened_rejects(path: Path) -> TextIO:
+    """Opens the file of `--rejects`, before anything is sent. Raises `Invalid` if it cannot be written."""
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise Invalid(f"--rejects: cannot write {path}: {error.strerror}.", code="invalid_option") from error
 
 
 def print_outcomes(outcomes: "list[ImportOutcome]", *, dry_run: bool) -> None:

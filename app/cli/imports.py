@@ -2,15 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 from uuid import UUID
 
 import typer
 
 from app.cli.connection import PATIENT_TRIES, AsJson, Project, connected, find_id, short_id
-from app.cli.import_outcomes import print_outcomes
+from app.cli.import_outcomes import opened_rejects, print_outcomes
 from app.cli.listing import as_table, print_json, seconds, show_all, show_one, when
 from app.cli.progress_bars import transfer_bar
 from app.errors import Invalid
@@ -112,23 +113,68 @@ def import_on_server(
     as_json: bool,
 ) -> None:
     """Uploads the files, follows their imports and shows their outcomes. Raises `typer.Exit` as `import` does."""
-    paths = [Path(file) for file in files]
-    for path in paths:
-        if not path.is_file():
-            raise Invalid(f"--upload sends files, and {path} is none: name its files.", code="file_unreadable")
-    with transfer_bar("uploading", sum(path.stat().st_size for path in paths)) as advance:
-        ids = [
-            client.imports.upload(path, options, dry_run=dry_run, restart=restart, progress=advance).id
-            for path in paths
-        ]
-    ended = [_followed(client, import_id) for import_id in ids]
-    if rejects is not None:
-        _write_rejects(client, ids, rejects)
+    paths = [_uploadable(file) for file in files]
+    with ExitStack() as stack:
+        listed = None if rejects is None else stack.enter_context(opened_rejects(rejects))
+        ids: list[UUID] = []
+        try:
+            with transfer_bar("uploading", sum(path.stat().st_size for path in paths)) as advance:
+                for path in paths:
+                    ids.append(_uploaded(client, path, options, ids, advance, dry_run=dry_run, restart=restart))
+        except BaseException:
+            _say_what_continues(ids)
+            raise
+        ended = [_followed(client, import_id) for import_id in ids]
+        if listed is not None:
+            _write_rejects(client, ids, listed)
     if as_table(as_json):
         _print_ends(ended)
     else:
         print_json([item.model_dump(mode="json") for item in ended])
     _exit(ended)
+
+
+def _uploadable(file: str) -> Path:
+    """Returns the path of a file of this machine. Raises `Invalid` for anything else, with the remedy."""
+    from app.cli.exports.folder import is_export
+
+    path = Path(file)
+    if path.is_dir() and is_export(path):
+        raise Invalid(f"{file} is the folder of an export: import it without --upload.", code="file_unreadable")
+    if not path.is_file():
+        remedy = "write it to a file first" if file == "-" else "name its files"
+        remedy = "download it first, or leave out --upload" if "://" in file else remedy
+        raise Invalid(f"--upload sends files, and {file} is none: {remedy}.", code="file_unreadable")
+    return path
+
+
+def _uploaded(
+    client: "Client",
+    path: Path,
+    options: "wire.ImportOptions",
+    before: Sequence[UUID],
+    advance: Callable[[int], None],
+    *,
+    dry_run: bool,
+    restart: bool,
+) -> UUID:
+    """Uploads a file and returns its import. Waits for those before while the project takes no more of them."""
+    from thumbwheel import ApiError
+
+    for waiting in [*before, None]:
+        try:
+            return client.imports.upload(path, options, dry_run=dry_run, restart=restart, progress=advance).id
+        except ApiError as error:
+            if error.code != "too_many_imports" or waiting is None:
+                raise
+        client.imports.wait(waiting)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _say_what_continues(ids: Sequence[UUID]) -> None:
+    if ids:
+        listed = ", ".join(map(short_id, ids))
+        sys.stderr.write(f"What was uploaded is imported nevertheless: {listed}. See `thumbwheel imports list`.\n")
 
 
 def _followed(client: "Client", import_id: UUID) -> "wire.Import":
@@ -174,11 +220,10 @@ def _print_files(items: "Iterable[wire.Import]") -> None:
             print_outcomes([outcome_of(file.model_dump()) for file in item.files], dry_run=item.dry_run)
 
 
-def _write_rejects(client: "Client", ids: Iterable[UUID], path: Path) -> None:
-    with path.open("w") as file:
-        for import_id in ids:
-            for reject in client.imports.rejects(import_id):
-                file.write(json.dumps(reject) + "\n")
+def _write_rejects(client: "Client", ids: Iterable[UUID], file: TextIO) -> None:
+    for import_id in ids:
+        for reject in client.imports.rejects(import_id):
+            file.write(json.dumps(reject) + "\n")
 
 
 def _read(item: "wire.Import") -> str:

@@ -13,6 +13,7 @@ from thumbwheel import wire
 from app import artifacts
 from app.database import transaction
 from app.feedback.import_jobs import job
+from app.feedback.import_jobs import service as imports
 from app.services import wait_until
 from tests.cli.conftest import on_a_screen
 from tests.cli.test_import import LINES, written
@@ -96,3 +97,51 @@ def test_an_import_that_no_worker_has_begun_can_be_cancelled(cli, client, tmp_pa
     assert (cancelled["state"], cancelled["counts"]["stored"]) == ("cancelled", 0)
     assert client.imports.wait(item.id).state == "cancelled"
     assert "is none: name its files" in cli.refused("import", "--upload", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("EXPORT",), "is the folder of an export: import it without --upload"),
+        (("FILE", "--settings"), "import it without --upload"),
+        (("-",), "write it to a file first"),
+        (("s3://bucket/rows.jsonl",), "and s3://bucket/rows.jsonl is none: download it first"),
+        (("FILE", "--rejects", "FOLDER/none/rejects.jsonl"), "--rejects: cannot write"),
+        (("FILE", "--map", "prompt"), "map: expected FIELD=COLUMN"),
+    ],
+)
+def test_what_cannot_be_uploaded_is_refused_in_one_line_before_anything_is_sent(
+    cli, client, tmp_path, arguments, words
+):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/manifest.json").write_text("{}")
+    file = written(tmp_path / "mixed.jsonl", LINES)
+    named = {"EXPORT": str(tmp_path / "export"), "FILE": str(file)}
+
+    line = cli.refused(
+        "import", "--upload", *(named.get(each, each).replace("FOLDER", str(tmp_path)) for each in arguments)
+    )
+
+    assert words in line
+    assert list(client.imports.list()) == []
+
+
+@pytest.mark.usefixtures("importer")
+def test_more_files_than_a_project_takes_at_once_are_uploaded_one_after_the_other(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(imports, "MOST_UNFINISHED", 1)
+    files = [written(tmp_path / f"{number}.jsonl", [*LINES, "\n" * number]) for number in range(3)]
+
+    uploaded = cli("import", "--upload", *files)
+
+    assert [item["state"] for item in uploaded.document] == ["done"] * 3, uploaded.err
+
+
+def test_a_failed_upload_says_which_imports_continue(cli, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+
+    outcome = cli("import", "--upload", written(tmp_path / "mixed.jsonl", LINES), empty)
+
+    assert outcome.code == 2
+    assert "is imported nevertheless" in outcome.err
+    assert "The body is empty" in outcome.err

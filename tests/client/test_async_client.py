@@ -1,6 +1,7 @@
 """The asynchronous client against the real API: what a product's backend calls, one way of calling for each."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import pytest
 from thumbwheel import ApiError, AsyncClient, Client, Damaged, Unreachable, wire
 
+from app.feedback.import_jobs import job
 from tests.cli.test_client import EVENT, PROBLEM, RECEIPT, answering, checkpoint
 from tests.desk import DESK, make_project, request, vote
 
@@ -49,6 +51,30 @@ def test_a_product_sends_and_reads_what_it_does_by_the_synchronous_client(client
     with_client(calls)
 
     assert client.completions.get("msg-1").prompt == "Where is it?"
+
+
+def test_a_file_is_uploaded_in_pieces_and_its_import_followed_to_its_end(client: Client, tmp_path):
+    row = {"prompt": "Where is it?", "completion": "On its way.", "label": True}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({**row, "user_id": f"u{n}", "source": "x" * 200}) + "\n" for n in range(1500)))
+    sent: list[int] = []
+
+    async def calls(thumbwheel: AsyncClient) -> None:
+        item = await thumbwheel.imports.upload(file, wire.ImportOptions(as_="trl"), progress=sent.append)
+        states = [(await anext(aiter(thumbwheel.imports.follow(item.id)))).state]
+        await asyncio.to_thread(job.do, item.id, "a test", lambda: False)
+        states += [shown.state async for shown in thumbwheel.imports.follow(item.id)]
+        assert states == ["queued", "done"]
+        assert (await thumbwheel.imports.wait(item.id)).counts.stored == 1500
+        assert [reject async for reject in thumbwheel.imports.rejects(item.id)] == []
+        assert [shown.id async for shown in thumbwheel.imports.list()] == [item.id]
+        await thumbwheel.imports.delete(item.id)
+
+    with_client(calls)
+
+    assert len(sent) > 1
+    assert sum(sent) == file.stat().st_size
+    assert list(client.imports.list()) == []
 
 
 def test_a_run_is_followed_to_its_end(client: Client):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -244,3 +245,38 @@ def test_an_import_whose_processes_are_lost_without_progress_fails_for_good():
 
     assert shown("calm", import_id).state == "failed"
     assert "5 processes were lost" in (shown("calm", import_id).reason or "")
+
+
+@pytest.mark.usefixtures("database")
+def test_an_import_that_finds_no_room_begins_as_soon_as_another_one_has_ended(monkeypatch):
+    monkeypatch.setattr("worker.imports.MOST", 1)
+    begun: list[UUID] = []
+    ended = threading.Event()
+
+    def attend(_self, import_id: UUID) -> None:
+        begun.append(import_id)
+        ended.wait(PATIENCE)
+
+    monkeypatch.setattr(ImportProcesses, "_attend", attend)
+    processes = ImportProcesses()
+    ids = [uuid4() for _ in range(4)]
+
+    assert [processes.begin(import_id) for import_id in [*ids, *ids]] == [True, *[False] * 7]
+    ended.set()
+
+    assert wait_until(lambda: begun == ids, PATIENCE)
+    processes.close()
+
+
+@pytest.mark.usefixtures("database")
+def test_the_download_of_a_killed_process_is_deleted_by_the_next_one():
+    make_project("calm")
+    import_id = requested("calm")
+    downloads = settings.current().data_dir / "downloads"
+    left = downloads / f"{import_id}-killed"
+    left.mkdir(parents=True)
+    (left / "rows").write_bytes(CONTENT)
+
+    job.do(import_id, "one", lambda: True)
+
+    assert list(downloads.iterdir()) == []

@@ -5,6 +5,7 @@ behind the last position. What the lost process sent after that position is repl
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,17 @@ def _end(claimed: ClaimedImport, write: Callable[[Session], None]) -> None:
         log.info("import %s has ended meanwhile: %s", claimed.lease.import_id, stale.message)
 
 
+@contextmanager
+def _downloads(import_id: UUID) -> Iterator[Path]:
+    """Provides a folder for the file of the import, and deletes what a killed process left of it on this machine."""
+    folder = settings.current().data_dir / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{import_id}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"{import_id}-", dir=folder) as downloads:
+        yield Path(downloads)
+
+
 class _Job:
     def __init__(self, claimed: ClaimedImport, held: HeldLease, stopping: Callable[[], bool]) -> None:
         self._claimed = claimed
@@ -116,11 +128,9 @@ class _Job:
             )
         options = self._claimed.options
         chosen = importing.choices(options.as_, options.map, options.desirable, options.undesirable, options.scale)
-        folder = settings.current().data_dir / "downloads"
-        folder.mkdir(parents=True, exist_ok=True)
         with (
-            TemporaryDirectory(dir=folder) as downloads,
-            artifacts.local_upload(self._claimed.lease.import_id, Path(downloads)) as path,
+            _downloads(self._claimed.lease.import_id) as downloads,
+            artifacts.local_upload(self._claimed.lease.import_id, downloads) as path,
             self._sending() as sending,
         ):
             most = settings.current().import_max_bytes * DECOMPRESSED

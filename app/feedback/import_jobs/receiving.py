@@ -24,9 +24,11 @@ from app.database import new_id
 from app.errors import Fault, Invalid, TooLarge, Unavailable
 from app.feedback import importing
 from app.feedback.import_jobs import service
+from app.feedback.importing.printable import printable
 from app.projects import service as projects
 from app.projects.admission import caller_and_project
 from app.projects.project_of_request import project_of
+from app.web.bodies import media_type
 from app.web.problems import problem_response
 
 #: Files that one process receives at the same time.
@@ -61,7 +63,7 @@ class UploadReceiver:
         """
         caller, project = await self._do(lambda session: _admitted(session, request))
         _require_options(about.options)
-        _require_plain(request)
+        _require_file(request)
         length = request.headers.get("content-length", "")
         announced = int(length[:20]) if length.isdecimal() else 0
         if announced > settings.current().import_max_bytes:
@@ -89,7 +91,7 @@ class UploadReceiver:
             await to_thread.run_sync(upload.keep)
             values = {
                 "id": import_id,
-                "name": about.name[-LONGEST_NAME:],
+                "name": printable(about.name)[-LONGEST_NAME:],
                 "size": upload.size,
                 "sha256": upload.sha256,
                 "fingerprint": service.fingerprint_of(
@@ -101,6 +103,7 @@ class UploadReceiver:
             }
 
             def request_import(session: Session) -> tuple[wire.Import, bool]:
+                _admitted(session, request)  # a large file takes long: key, project and room may be gone
                 begin_entry(session, request, caller)
                 return service.request(session, project, caller.by, values)
 
@@ -154,6 +157,11 @@ async def _discard(upload: Upload) -> None:
 
 def _require_options(options: wire.ImportOptions) -> None:
     """Raises `Invalid` for options that no import could use."""
+    for name, value in options.model_dump(exclude_none=True).items():
+        if "\0" in value:
+            raise Invalid(
+                f"{name} holds a NUL character: remove it.", code="invalid_option", faults=[Fault(name, "holds a NUL")]
+            )
     try:
         importing.choices(options.as_, options.map, options.desirable, options.undesirable, options.scale)
     except Invalid as error:
@@ -162,7 +170,15 @@ def _require_options(options: wire.ImportOptions) -> None:
         raise Invalid(message, code=error.code, faults=[Fault(name, message)]) from error
 
 
-def _require_plain(request: Request) -> None:
+def _require_file(request: Request) -> None:
+    """Raises `Invalid` unless the body is the file itself."""
+    kind = media_type(request.headers.get("content-type", ""))
+    if kind.startswith("multipart/"):
+        raise Invalid(
+            f"The body is {kind}, a form: send the file itself as the body, for example with curl -T FILE -X POST.",
+            code="invalid_type",
+            faults=[Fault("Content-Type", "is that of a form")],
+        )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise Invalid(

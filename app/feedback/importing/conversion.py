@@ -105,6 +105,12 @@ class RecordConversion:
             yield Rejected(number, str(fault))
         except SaysNothing as nothing:
             yield Silent(number, str(nothing))
+        except RecursionError:
+            yield Rejected(number, "is nested too deeply")
+        except OverflowError:
+            yield Rejected(number, "holds a number that is too large")
+        except UnicodeEncodeError:
+            yield Rejected(number, "holds half of a surrogate pair, which is no character: remove it")
 
     def _events(self, number: int, body: Body, comment: str | None, ignored: tuple[str, ...]) -> Iterator[Item]:
         event_id = str(body["event_id"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from app.feedback.importing.items import Imported, Item, Registered, Rejected, Silent
+from app.feedback.importing.printable import printable
 
 LINES_SHOWN = 3
 ROWS_SHOWN = 10
@@ -65,18 +66,18 @@ class ImportOutcome:
 
     def reject(self, line: int, reason: str) -> None:
         self.rejected += 1
-        reason = self.worded(reason)
+        reason = printable(self.worded(reason))
         self._count(self.reasons, line, reason)
         self.on_reject({"file": self.file, self.unit: line, "reason": reason})
 
     def count_silent(self, line: int, reason: str) -> None:
         self.silent += 1
-        counted = self._count(self.reasons, line, self.worded(reason))
+        counted = self._count(self.reasons, line, printable(self.worded(reason)))
         self.says_nothing[counted] += 1
 
     def count_losses(self, item: Imported | Registered) -> None:
         """Counts the fields that an event loses, and the reason if no run would learn from it."""
-        for name in item.ignored:
+        for name in map(printable, item.ignored):
             if name in self.ignored or len(self.ignored) < MOST_REASONS:
                 self.ignored[name] += 1
         if item.fault is not None:

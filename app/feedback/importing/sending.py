@@ -19,6 +19,7 @@ from thumbwheel import wire
 from app.errors import Invalid
 from app.feedback.importing.items import Imported, Item, Registered
 from app.feedback.importing.outcomes import ImportOutcome
+from app.feedback.importing.printable import printable
 from app.feedback.importing.reading import ImportChoices, SourceReading, read_source
 from app.feedback.importing.sources import Source
 from app.prefetch import ahead
@@ -131,7 +132,7 @@ def send_source(
     except Invalid as error:
         if not source.part or error.code != NOT_UNDERSTOOD:
             raise
-        outcome.not_understood = error.message
+        outcome.not_understood = printable(error.message)
 
 
 def _batches(reading: SourceReading, after: int) -> Iterator[ItemBatch]:

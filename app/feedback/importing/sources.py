@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import shutil
 import sys
 import zipfile
@@ -13,9 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from app.errors import Invalid
+from app.feedback.importing.printable import printable
 
 READ_BYTES = 1 << 18
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ENCRYPTED = 1
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError,
+)  # fmt: skip
 _WORKBOOK = "xl/workbook.xml"
 
 
@@ -37,7 +43,7 @@ class Source:
     key: str | None
     part: bool
     local: Callable[[], AbstractContextManager[Path]]
-    member: str | None = None
+    member: zipfile.ZipInfo | None = None
     remote: bool = False
     most: int | None = None
 
@@ -53,12 +59,16 @@ class Source:
                 if self.member is None:
                     with self._decompressed(file) as content:
                         yield content, raw.tell
+                elif self.member.flag_bits & _ENCRYPTED:
+                    raise Invalid(f"{self.name} is encrypted: decrypt it first.", code="file_unreadable")
                 else:
                     with zipfile.ZipFile(file) as archive, archive.open(self.member) as entry:
-                        whole = max(1, archive.getinfo(self.member).file_size)
+                        whole = max(1, self.member.file_size)
                         with self._decompressed(self._bounded(cast(BinaryIO, entry))) as content:
                             yield content, lambda: self.size * entry.tell() // whole
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except RecursionError:  # of a record, not of the file
+            raise
+        except _UNREADABLE as error:
             raise Invalid(f"Cannot read {self.name}: {error}.", code="file_unreadable") from error
 
     def require_whole(self) -> None:
@@ -152,7 +162,7 @@ def in_file(path: Path, name: str, *, part: bool = False, most: int | None = Non
             return [replace(_local(path, name, part=part), most=most)]
         with zipfile.ZipFile(path) as archive:
             members = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         raise Invalid(f"Cannot read {name}: {error}.", code="file_unreadable") from error
     if any(entry.filename == _WORKBOOK for entry in members):
         raise Invalid(f"{name} is an Excel workbook: save the table as CSV UTF-8.", code="file_not_understood")
@@ -160,12 +170,12 @@ def in_file(path: Path, name: str, *, part: bool = False, most: int | None = Non
         raise Invalid(f"{name} is an archive without files: there is nothing to import.", code="file_not_understood")
     return [
         Source(
-            f"{name}/{entry.filename}",
+            printable(f"{name}/{entry.filename}"),
             entry.compress_size,
             _key(path),
             part=True,
             local=lambda: _as_it_is(path),
-            member=entry.filename,
+            member=entry,
             most=most,
         )
         for entry in sorted(members, key=lambda entry: entry.filename)

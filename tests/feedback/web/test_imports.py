@@ -6,12 +6,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from app import artifacts, settings
 from app.artifacts import uploads
 from app.database import transaction
+from app.errors import Unavailable
 from app.feedback.import_jobs import job
 from app.feedback.import_jobs import service as imports
+from app.feedback.import_jobs.leases import service as leases
 from app.feedback.importing import sources
 
 ROW = {"prompt": "Hello?", "completion": "Hi!", "label": True}
@@ -206,3 +209,59 @@ def test_a_member_of_an_archive_is_bounded_like_a_compressed_file(tmp_path):
     for source in sources.in_file(path, "rows.zip", most=1000):
         with pytest.raises(Invalid, match="over 1,000 bytes"):
             source.require_whole()
+
+
+@pytest.mark.parametrize("row", [{**ROW, "label": "a\0\ud800"}, {**ROW, "a\0b\ud800": 1}, {"a\0\ud800": 1}])
+def test_texts_that_postgres_cannot_store_do_not_end_an_import(api, row):
+    report = imported(api, lines([row]))
+
+    assert report["state"] in ("done", "failed")
+    assert r"\ud800" in f"{report['reason']} {report['files']}".replace("\\\\", "\\")
+
+
+def test_names_are_shown_without_control_characters_and_options_have_none(api):
+    named, refused = upload(api, ROWS, name="a\0\x1b[31m.jsonl"), upload(api, ROWS, desirable="yes,\0")
+
+    assert (named.status_code, named.json()["name"]) == (202, "a\\x00\\x1b[31m.jsonl")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "desirable")
+
+
+def test_a_form_is_refused_with_the_way_to_send_the_file(api):
+    answer = api.post("/v1/imports", params={"project": "acme"}, files={"file": ("rows.jsonl", ROWS)})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_type")
+    assert "curl -T" in answer.json()["detail"]
+    assert artifacts.kept_uploads() == {}
+
+
+def test_a_key_that_is_revoked_during_the_upload_imports_nothing(api, key):
+    headers = key("feedback:write", "feedback:read", project="acme")
+
+    def pieces():
+        yield ROWS
+        with transaction() as session:
+            session.execute(text("UPDATE api_keys SET revoked_at = now() WHERE project_id = 'acme'"))
+        yield ROWS
+
+    answer = api.post("/v1/imports", headers=headers, content=pieces())
+
+    assert answer.status_code == 401
+    assert artifacts.kept_uploads() == {}
+
+
+def test_an_outage_of_any_length_does_not_end_an_import(api, monkeypatch):
+    created = upload(api, ROWS).json()
+
+    def away(*_):
+        raise Unavailable("The artifact store is away.", code="store_away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "local_upload", away)
+        for _ in range(2 * leases.MOST_ATTEMPTS):
+            job.do(UUID(created["id"]), "a test", lambda: False)
+            with transaction() as session:
+                session.execute(text("UPDATE imports SET next_try_at = now() - interval '1 second'"))
+    job.do(UUID(created["id"]), "a test", lambda: False)
+
+    report = api.get(f"/v1/imports/{created['id']}", params={"project": "acme"}).json()
+    assert (report["state"], report["counts"]["stored"]) == ("done", 1201)

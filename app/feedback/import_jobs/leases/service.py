@@ -18,6 +18,8 @@ from app.database import now
 from app.errors import StaleLease
 from app.feedback.import_jobs.leases import store
 from app.feedback.import_jobs.leases.lease import ClaimedImport, ImportLease, ImportPosition
+from app.feedback.import_jobs.tables import ImportJob
+from app.feedback.importing.printable import printable
 from app.projects import service as projects
 
 #: Rejected records that can be listed; the others are counted by reason.
@@ -109,9 +111,12 @@ def give_back(session: Session, lease: ImportLease, reason: str | None, seconds:
     """Releases the import for another process, which continues after a pause in seconds. Raises `StaleLease`.
 
     reason  the cause that it waits for
+
+    Nothing was lost, so this claim does not count among those without progress that end the import.
     """
     values = {
-        "reason": reason,
+        "attempts": func.least(ImportJob.attempts, MOST_ATTEMPTS - 1),
+        "reason": None if reason is None else printable(reason)[:MOST_REASON],
         "next_try_at": store.after(seconds),
         "rung_at": None,
         "lease_owner": None,
@@ -125,7 +130,7 @@ def finish(session: Session, lease: ImportLease, state: wire.ImportState, reason
     """Ends the import. Raises `StaleLease`."""
     values = {
         "state": state,
-        "reason": reason if reason is None else reason[:MOST_REASON],
+        "reason": None if reason is None else printable(reason)[:MOST_REASON],
         "finished_at": now(),
         "lease_owner": None,
         "lease_expires_at": None,

@@ -1,7 +1,7 @@
 """Reads parquet in small batches of rows."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO
 
@@ -42,7 +42,7 @@ class ParquetRows:
                 for row in batch.to_pylist():
                     self._read += 1
                     yield SourceRecord(self._read, _plain(row))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise Invalid(f"Cannot read {self._name} as parquet: {error}.", code="file_unreadable") from error
 
 
@@ -54,8 +54,10 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).isoformat()
-    if isinstance(value, date):
+    if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
