@@ -15,6 +15,7 @@ class FaultyApi:
 
     answers      status and Retry-After of the next requests; then all are stored
     most         items of a batch that are taken; a larger one is refused as a whole
+    limited      actors whose next event is above their limit
     bodies       what was sent, one list of items for each request, refused ones included
     completions  the bodies of the stored completions, by their ids
     stored       ids of what is stored, as often as it was sent
@@ -25,6 +26,7 @@ class FaultyApi:
     url: str = ""
     answers: list[tuple[int, str | None]] = field(default_factory=list)
     most: int = 1000
+    limited: list[str] = field(default_factory=list)
     bodies: list[list[dict[str, Any]]] = field(default_factory=list)
     completions: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: list[str] = field(default_factory=list)
@@ -57,10 +59,17 @@ class _Handler(BaseHTTPRequestHandler):
             api.completions[completion_id] = items[0]
             self._answer(201, None)
         else:
-            api.stored += [item["event_id"] for item in items]
-            self._answer(200, None, [{"status": "stored", "event_id": item["event_id"]} for item in items])
+            self._answer(200, None, [self._take(item) for item in items])
 
     do_PUT = do_POST
+
+    def _take(self, event: dict[str, Any]) -> dict[str, Any]:
+        api: FaultyApi = self.server.api
+        if event["actor"] in api.limited:
+            api.limited.remove(event["actor"])
+            return {"status": "rate_limited", "event_id": event["event_id"], "retry_after_seconds": 0.05}
+        api.stored.append(event["event_id"])
+        return {"status": "stored", "event_id": event["event_id"]}
 
     def _answer(self, status: int, retry_after: str | None, items: Any = ()) -> None:
         refused = {"code": "refused", "detail": "no"}
