@@ -128,7 +128,8 @@ export class ThumbwheelThumbs extends Base {
    */
   #button(value, icon) {
     const button = make("button", { type: "button" }, make("slot", { name: value }, icon));
-    button.addEventListener("click", () => this.#press(value));
+    // The second click of a double click would take the vote back.
+    button.addEventListener("click", ({ detail }) => detail > 1 || this.#press(value));
     return button;
   }
 
