@@ -187,10 +187,7 @@ export class Queue {
    */
   #report(error, lost) {
     if (!lost.length) return;
-    try {
-      this.onError(/** @type {Error} */ (error), lost.map(({ event }) => event));
-    } catch (fault) {
-      console.error(fault);
-    }
+    const tell = async () => this.onError(/** @type {Error} */ (error), lost.map(({ event }) => event));
+    tell().catch((fault) => console.error(fault)); // a rejection that nobody handles would end a process of Node
   }
 }

@@ -162,3 +162,14 @@ test("events above the limit of their actor are sent again later, and hold up no
   assert.deepEqual(sent, [ids, [ids[0]]]);
   assert.deepEqual(lost, []);
 });
+
+test("a fault of an asynchronous onError does not end the process", async (context) => {
+  const { mock } = context.mock.method(console, "error", () => {});
+  const fault = new Error("a fault of the product's own");
+  const { thumbwheel } = await queueing(() => problem(401, "unauthorized"), { onError: () => Promise.reject(fault) });
+
+  thumbwheel.enqueue(up("a"));
+  assert.equal(await thumbwheel.flush(), true);
+
+  assert.deepEqual(mock.calls.map((call) => call.arguments), [[fault]]);
+});
