@@ -1,6 +1,7 @@
 """The feedback queue: a fault of one item, of a proxy or of the product stays where it is."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
@@ -82,6 +83,26 @@ def test_an_on_error_that_exits_does_not_end_the_queue(faulty):
         event_id = thumbs.up("msg-1", "user-1")
         assert thumbs.flush(20)
 
+    assert faulty.stored == [event_id]
+
+
+def test_an_on_error_that_closes_the_queue_sends_what_waits_first(faulty):
+    faulty.answers = [(401, None)]
+    faulty.open.clear()
+
+    def closes(item: Undelivered) -> None:
+        thumbs.close()
+
+    thumbs = FeedbackQueue(faulty.url, on_error=closes, interval=0)
+    thumbs.up("msg-1", "user-1")
+    assert faulty.arrived.wait(20)
+    event_id = thumbs.up("msg-2", "user-1")
+    faulty.open.set()
+    assert thumbs.flush(20) or thumbs.close()
+
+    deadline = time.monotonic() + 20
+    while faulty.stored != [event_id] and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert faulty.stored == [event_id]
 
 

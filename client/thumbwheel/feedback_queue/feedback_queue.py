@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -144,8 +144,7 @@ class FeedbackQueue:
     def event(self, event: wire.Event) -> str:
         """Puts an event as it is, with an id and the time if it has none, and returns its id."""
         event_id = str(getattr(event, "event_id", None) or self._new_id())
-        given: Any = event  # of another type where nobody checks types
-        if not isinstance(given, wire.Event):
+        if not isinstance(cast(Any, event), wire.Event):
             error = TypeError(f"expected a wire.Event, got {type(event).__name__}")
             if self.raises_errors:
                 raise error

@@ -95,10 +95,10 @@ class QueueSender:
             self._wakes[kind].put(None)
         for kind in KINDS:
             with self._starting[kind]:
-                threads = list(self._threads[kind])
+                threads = [thread for thread in self._threads[kind] if thread is not threading.current_thread()]
             for thread in threads:
                 thread.join(max(0.0, self._ends_at - time.monotonic()))
-            if not threads:  # none was needed yet, or none can be started any more
+            if not threads:  # none was needed yet, none can be started any more, or `on_error` closes the queue
                 self._send_until_empty(kind)
         self._leave()
         return self._buffer.clear()
