@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,15 @@ const NAMED = [
   "Event", "EventReceipt", "BatchReceipt", "Completion", "CompletionReceipt", "IdentifiedCompletion",
   "CompletionBatchReceipt", "Problem",
 ];
+
+/** What JSDoc comments cannot say of the widget. */
+const WIDGET_GLOBALS = `
+declare global {
+  interface HTMLElementTagNameMap {
+    "thumbwheel-thumbs": ThumbwheelThumbs;
+  }
+}
+`;
 
 /**
  * @param {any} document
@@ -51,6 +60,7 @@ async function write(folder) {
     cwd: root,
     stdio: "inherit",
   });
+  appendFileSync(join(folder, "widget.d.ts"), WIDGET_GLOBALS);
 }
 
 const kept = join(root, "types");

@@ -40,7 +40,7 @@ const BATCH_CHARACTERS = 4_000_000;
  * @property {number} [tries] attempts of one call; in the background there is no such limit
  * @property {number} [retryTime] milliseconds after which no further attempt begins; in the background, five minutes
  * @property {number} [queueSize] events that may wait in the background; later ones are dropped
- * @property {(error: Error, events: FeedbackEvent[]) => void} [onError] hears of events that were queued and are lost
+ * @property {(error: Error, events: FeedbackEvent[]) => void} [onError] is called with queued events that are lost
  */
 
 export class Thumbwheel {
@@ -196,7 +196,7 @@ export class Thumbwheel {
   }
 
   /**
-   * Sends an event in the background and returns its id. Never throws: `onError` hears of events that are lost.
+   * Sends an event in the background and returns its id. Never throws: `onError` is called with events that are lost.
    *
    * @param {FeedbackEvent} event
    */

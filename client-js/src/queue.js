@@ -15,7 +15,7 @@ const RETRIES = { tries: Infinity, retryTime: 300_000 };
 const EXIT_TIME = 2_000;
 
 /** @typedef {import("./client.js").FeedbackEvent} FeedbackEvent */
-/** @typedef {{event: FeedbackEvent, line: string, sending: boolean}} Item */
+/** @typedef {{event: FeedbackEvent, line: string, sending: boolean, due?: number}} Item `due`: sent then, not before */
 
 export class Queue {
   /** @type {Set<Item>} Events stay here until they are answered, oldest first. */
@@ -94,15 +94,16 @@ export class Queue {
     while (this.#waiting.size) {
       const items = this.#next();
       if (!items.length) {
-        await pause(LINGER, undefined, true); // for the requests of #leave
+        await pause(LINGER, undefined, true); // for the requests of #leave, and for what is not due
         continue;
       }
+      for (const item of items) item.due = undefined;
       try {
         await this.#send(items);
       } catch (error) {
         this.#report(error, items.filter((item) => this.#waiting.has(item)));
       }
-      this.#remove(items);
+      this.#remove(items.filter((item) => !item.due));
     }
     this.#draining = undefined;
   }
@@ -111,7 +112,7 @@ export class Queue {
     const items = [];
     let characters = 0;
     for (const item of this.#waiting) {
-      if (item.sending) continue;
+      if (item.sending || (item.due && item.due > performance.now())) continue;
       characters += item.line.length;
       if (items.length && (!this.batches || items.length === BATCH_EVENTS || characters > BATCH_CHARACTERS)) break;
       items.push(item);
@@ -137,8 +138,11 @@ export class Queue {
     const lines = items.map((item) => item.line).join("\n");
     const type = "application/x-ndjson";
     const receipt = await this.requests.call("POST", "/v1/feedback/batch", lines, { ...options, type });
-    for (const { index, status, error } of receipt.items) {
-      if (error) this.#report(new ThumbwheelError(error, { status: 207, code: status }), [items[index]]);
+    for (const { index, status, error, retry_after_seconds } of receipt.items) {
+      if (status === "rate_limited") {
+        items[index].due = performance.now() + 1_000 * (retry_after_seconds ?? 1);
+        items[index].sending = false;
+      } else if (error) this.#report(new ThumbwheelError(error, { status: 207, code: status }), [items[index]]);
     }
   }
 
@@ -183,10 +187,7 @@ export class Queue {
    */
   #report(error, lost) {
     if (!lost.length) return;
-    try {
-      this.onError(/** @type {Error} */ (error), lost.map(({ event }) => event));
-    } catch (fault) {
-      console.error(fault);
-    }
+    const tell = async () => this.onError(/** @type {Error} */ (error), lost.map(({ event }) => event));
+    tell().catch((fault) => console.error(fault)); // a rejection that nobody handles would end a process of Node
   }
 }

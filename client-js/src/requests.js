@@ -28,6 +28,7 @@ export class Requests {
    * @param {{fetch?: typeof fetch, timeout: number, tries: number, retryTime: number}} settings
    */
   constructor(url, key, project, settings) {
+    requireUsable(url, key);
     this.url = url.replace(/\/+$/, "");
     this.key = key;
     this.query = project ? `?project=${encodeURIComponent(project)}` : "";
@@ -110,6 +111,23 @@ export class Requests {
       }
     }
   }
+}
+
+/**
+ * Throws for an address or a key with which no request can be made. In a page, the address may be a path.
+ *
+ * @param {string} url
+ * @param {string | undefined} key
+ */
+function requireUsable(url, key) {
+  let protocol;
+  try {
+    ({ protocol } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href));
+  } catch {
+    // said below
+  }
+  if (!protocol?.startsWith("http")) throw new TypeError(`url: expected an address such as https://host, got '${url}'.`);
+  if (key && !/^[\x21-\x7e]+$/.test(key)) throw new TypeError("key: a key has ASCII characters alone, and no spaces.");
 }
 
 /**

@@ -87,6 +87,8 @@ export class ThumbwheelThumbs extends Base {
     super();
     /** @type {Thumbwheel | undefined} A client to send with; a page may set it before this file is loaded. */
     this.client = this.client ?? undefined;
+    const { value } = this;
+    if (Reflect.ownKeys(this).includes("value") && Reflect.deleteProperty(this, "value")) this.value = value;
     if (!sheet) {
       sheet = new CSSStyleSheet();
       sheet.replaceSync(CSS);
@@ -128,7 +130,8 @@ export class ThumbwheelThumbs extends Base {
    */
   #button(value, icon) {
     const button = make("button", { type: "button" }, make("slot", { name: value }, icon));
-    button.addEventListener("click", () => this.#press(value));
+    // The second click of a double click would take the vote back.
+    button.addEventListener("click", ({ detail }) => detail > 1 || this.#press(value));
     return button;
   }
 

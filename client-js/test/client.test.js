@@ -202,3 +202,10 @@ test("ids are made without crypto.randomUUID, too", (t) => {
 });
 
 const thumb = /** @type {const} */ ({ kind: "thumbs", value: "up" });
+
+test("an address or a key with which no request can be made is refused when the client is made", () => {
+  for (const url of ["127.0.0.1:8000", "localhost:8000", "not an address"]) {
+    assert.throws(() => new Thumbwheel({ url, key: "tw_secret" }), /^TypeError: url: expected an address/);
+  }
+  assert.throws(() => new Thumbwheel({ url: "http://127.0.0.1", key: "tw_…" }), /^TypeError: key: /); // as documented
+});

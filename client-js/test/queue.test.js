@@ -146,3 +146,30 @@ test("a process that ends sends what waits, and does not wait for a dead server 
   assert.match(dead.stderr, /1 events were not answered in time \(the process ends\)/);
   assert.ok(performance.now() - started < 9_000);
 });
+
+test("events above the limit of their actor are sent again later, and hold up nobody", async () => {
+  const { thumbwheel, received, lost } = await queueing((request, count) => {
+    const answer = stored(request);
+    const [first] = /** @type {any} */ (answer.json).items;
+    if (count === 1) Object.assign(first, { status: "rate_limited", error: "Too many.", retry_after_seconds: 0.05 });
+    return answer;
+  });
+
+  const ids = ["a", "b"].map((id) => thumbwheel.enqueue(up(id)));
+  assert.equal(await thumbwheel.flush(), true);
+
+  const sent = received.map(({ body }) => body.split("\n").map((line) => JSON.parse(line).event_id));
+  assert.deepEqual(sent, [ids, [ids[0]]]);
+  assert.deepEqual(lost, []);
+});
+
+test("a fault of an asynchronous onError does not end the process", async (context) => {
+  const { mock } = context.mock.method(console, "error", () => {});
+  const fault = new Error("a fault of the product's own");
+  const { thumbwheel } = await queueing(() => problem(401, "unauthorized"), { onError: () => Promise.reject(fault) });
+
+  thumbwheel.enqueue(up("a"));
+  assert.equal(await thumbwheel.flush(), true);
+
+  assert.deepEqual(mock.calls.map((call) => call.arguments), [[fault]]);
+});

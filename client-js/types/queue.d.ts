@@ -1,5 +1,5 @@
 /** @typedef {import("./client.js").FeedbackEvent} FeedbackEvent */
-/** @typedef {{event: FeedbackEvent, line: string, sending: boolean}} Item */
+/** @typedef {{event: FeedbackEvent, line: string, sending: boolean, due?: number}} Item `due`: sent then, not before */
 export class Queue {
     /**
      * @param {import("./requests.js").Requests} requests
@@ -27,8 +27,12 @@ export class Queue {
     #private;
 }
 export type FeedbackEvent = import("./client.js").FeedbackEvent;
+/**
+ * `due`: sent then, not before
+ */
 export type Item = {
     event: FeedbackEvent;
     line: string;
     sending: boolean;
+    due?: number;
 };

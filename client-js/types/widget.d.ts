@@ -2,13 +2,13 @@ export class ThumbwheelThumbs extends HTMLElement {
     static observedAttributes: string[];
     /** @type {Thumbwheel | undefined} A client to send with; a page may set it before this file is loaded. */
     client: Thumbwheel | undefined;
-    connectedCallback(): void;
-    /** @param {string} name */
-    attributeChangedCallback(name: string): void;
     /** The vote that the actor has given before; it is not sent. */
     set value(value: Thumb | undefined);
     /** The vote on this completion. */
     get value(): Thumb | undefined;
+    connectedCallback(): void;
+    /** @param {string} name */
+    attributeChangedCallback(name: string): void;
     #private;
 }
 export type Signal = import("./client.js").Signal;
@@ -27,3 +27,9 @@ export type Vote = {
     };
 };
 import { Thumbwheel } from "./client.js";
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "thumbwheel-thumbs": ThumbwheelThumbs;
+  }
+}

@@ -15,10 +15,16 @@ class ConnectionSettings:
 
     @classmethod
     def of(cls, url: str | None, api_key: str | None, project: str | None) -> Self:
-        """Returns the arguments, or THUMBWHEEL_URL, THUMBWHEEL_API_KEY and THUMBWHEEL_PROJECT in their place."""
+        """Returns the arguments, or THUMBWHEEL_URL, THUMBWHEEL_API_KEY and THUMBWHEEL_PROJECT in their place.
+
+        Raises `ValueError` for a key that no header can hold.
+        """
+        key = (api_key or os.environ.get("THUMBWHEEL_API_KEY") or "").strip()
+        if not key.isascii():
+            raise ValueError("api_key: a key has ASCII characters alone. Copy it whole, as it was printed.")
         return cls(
             (url or os.environ.get("THUMBWHEEL_URL") or DEFAULT_URL).rstrip("/"),
-            api_key or os.environ.get("THUMBWHEEL_API_KEY") or None,
+            key or None,
             project or os.environ.get("THUMBWHEEL_PROJECT") or None,
         )
 

@@ -16,6 +16,7 @@ class FaultyApi:
     answers      status and Retry-After of the next requests; then all are stored
     most         items of a batch that are taken; a larger one is refused as a whole
     older        whether the stand-in knows no batch of completions
+    limited      actors whose next event is above their limit
     bodies       what was sent, one list of items for each request, refused ones included
     completions  the stored completions without their ids, by these
     stored       ids of what is stored, as often as it was sent
@@ -27,6 +28,7 @@ class FaultyApi:
     answers: list[tuple[int, str | None]] = field(default_factory=list)
     most: int = 1000
     older: bool = False
+    limited: list[str] = field(default_factory=list)
     bodies: list[list[dict[str, Any]]] = field(default_factory=list)
     completions: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: list[str] = field(default_factory=list)
@@ -61,14 +63,20 @@ class _Handler(BaseHTTPRequestHandler):
             api.completions[completion_id] = items[0]
             self._answer(201, None)
         else:
-            name = "completion_id" if self.path.startswith("/v1/completions/") else "event_id"
-            api.stored += [item[name] for item in items]
-            if name == "completion_id":
-                for item in items:
-                    api.completions[item[name]] = {key: value for key, value in item.items() if key != name}
-            self._answer(200, None, [{"status": "stored", name: item[name]} for item in items])
+            self._answer(200, None, [self._take(item) for item in items])
 
     do_PUT = do_POST
+
+    def _take(self, item: dict[str, Any]) -> dict[str, Any]:
+        api: FaultyApi = self.server.api
+        name = "completion_id" if self.path.startswith("/v1/completions/") else "event_id"
+        if item.get("actor") in api.limited:
+            api.limited.remove(item["actor"])
+            return {"status": "rate_limited", name: item[name], "retry_after_seconds": 0.05}
+        api.stored.append(item[name])
+        if name == "completion_id":
+            api.completions[item[name]] = {key: value for key, value in item.items() if key != name}
+        return {"status": "stored", name: item[name]}
 
     def _answer(self, status: int, retry_after: str | None, items: Any = ()) -> None:
         refused = {"code": "refused", "detail": "no"}

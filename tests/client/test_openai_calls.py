@@ -146,6 +146,19 @@ def test_an_error_of_the_model_server_is_the_product_s_own_and_one_of_ours_is_no
     assert (thumbs.figures.stored, thumbs.figures.lost) == (0, 1)
 
 
+def test_parts_of_a_request_that_can_be_read_only_once_are_left_to_the_call(model, wrapped, thumbs, faulty):
+    content = ({"type": "text", "text": text} for text in ("Where ", "is it?"))
+    wrapped.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": content}], tools=(tool for tool in [TOOL])
+    )
+    assert thumbs.flush(20)
+
+    [body] = model.bodies
+    assert [part["text"] for part in body["messages"][0]["content"]] == ["Where ", "is it?"]
+    assert body["tools"] == [TOOL]
+    assert faulty.completions == {}
+
+
 def test_text_completions_of_several_prompts_keep_their_prompts(wrapped, thumbs, faulty):
     wrapped.completions.create(model="m", prompt="Once", max_tokens=4)
     stream = wrapped.completions.create(model="m", prompt=["Twice", "Thrice"], n=2, stream=True)

@@ -82,6 +82,18 @@ def test_a_press_is_stored_the_other_thumb_replaces_it_and_a_second_press_takes_
     assert (undone.signal, undone.supersedes) == ({"kind": "retract"}, down.event_id)
 
 
+def test_a_double_click_is_one_press(client, page, open_widget):
+    open_widget()
+    good = thumb(page, "Good answer")
+
+    good.click()
+    expect(page.get_by_role("status")).to_have_text("Thank you.")
+    good.dispatch_event("click", {"detail": 2})  # the second click of a double click, however fast the API is
+
+    expect(good).to_have_attribute("aria-pressed", "true")
+    assert [event.signal for event in stored(client)] == [{"kind": "thumbs", "value": "up"}]
+
+
 def test_a_thumb_down_asks_for_a_comment_which_is_taken_back_with_it(client, page, open_widget):
     open_widget("comment")
     box = page.get_by_role("textbox", name="What was wrong?")
@@ -206,11 +218,13 @@ def test_it_works_when_its_script_comes_late_and_when_a_script_makes_it(client, 
     page.evaluate(
         """() => {
           const sent = window.sent = [];
-          document.querySelector("thumbwheel-thumbs").client = {feedback: async (...all) => sent.push(all)};
+          const given = {value: "down", client: {feedback: async (...all) => sent.push(all)}};
+          Object.assign(document.querySelector("thumbwheel-thumbs"), given);
           addEventListener("thumbwheel-sent", ({detail, target}) => sent.push([detail.value, target.value]));
         }"""
     )
     page.evaluate("() => import('/thumbwheel/widget.js')")
+    expect(thumb(page, "Bad answer")).to_have_attribute("aria-pressed", "true")
     thumb(page, "Good answer").click()
     expect(page.get_by_role("status")).to_have_text("Thank you.")
     [[completion_id, signal, fields], told] = page.evaluate("window.sent")

@@ -16,6 +16,8 @@ from thumbwheel.errors import ApiError
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+#: The longest `Retry-After` that is waited for: a faulty proxy may ask for more seconds than a clock can count.
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 #: Statuses besides 5xx that say nothing about the request itself: it took too long to arrive, or came too early.
 TRANSIENT_STATUSES = frozenset({408, 429})
@@ -54,7 +56,7 @@ def pause(state: RetryCallState) -> float:
     """Returns the seconds to wait before the next attempt."""
     error = state.outcome.exception() if state.outcome is not None else None
     requested = error.retry_after if isinstance(error, ApiError) else None
-    return (requested or 0.0) + _jittered(_backoff(state))
+    return min(requested or 0.0, LONGEST_RETRY_AFTER_SECONDS) + _jittered(_backoff(state))
 
 
 def _jittered(seconds: float) -> float:

@@ -82,6 +82,13 @@ class Buffer:
             self._sending.update(taken)
         return taken
 
+    def put_back(self, kind: Kind, items: list[Item]) -> None:
+        """Makes items that were being sent wait again, in their old places."""
+        with self._lock:
+            again = [item for item in items if item in self._sending]
+            self._sending.difference_update(again)
+            self._waiting[kind] = deque(sorted([*again, *self._waiting[kind]], key=_number))
+
     def done(self, items: list[Item]) -> None:
         """Forgets items that were sent, or refused."""
         with self._lock:

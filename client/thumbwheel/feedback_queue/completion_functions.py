@@ -1,7 +1,8 @@
 """The decorator that registers what a function of the product returns as a completion of its prompt."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import suppress
 from copy import copy
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -68,7 +69,7 @@ class _Calls:
         name = bound.arguments[self._completion_id] if self._completion_id else None
         chosen = str(uuid4()) if name is None else str(name)
         remember_completion(chosen)
-        return _Call(self._register, copy(bound.arguments[self._prompt]), chosen)
+        return _Call(self._register, _copied(bound.arguments[self._prompt]), chosen)
 
 
 class _Call:
@@ -109,24 +110,32 @@ def _coroutine(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
 
 
 def _pieces(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
-    def observed(written: Iterator[Any], call: _Call | None) -> Iterator[Any]:
+    def observed(written: Generator[Any, Any, Any], call: _Call | None) -> Generator[Any, Any, Any]:
         pieces: list[Any] = []
         try:
-            for piece in written:
+            while True:
+                try:
+                    piece = next(written)
+                except StopIteration as end:
+                    value = end.value
+                    break
                 pieces.append(piece)
                 yield piece
         except GeneratorExit:
             if call is not None:
                 call.end_early(pieces)
             raise
+        finally:
+            written.close()
         if call is not None:
             call.end(_joined(pieces))
+        return value
 
     return lambda *args, **kwargs: observed(function(*args, **kwargs), calls.begin(args, kwargs))
 
 
 def _asynchronous_pieces(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
-    async def observed(written: AsyncIterator[Any], call: _Call | None) -> AsyncIterator[Any]:
+    async def observed(written: AsyncGenerator[Any, Any], call: _Call | None) -> AsyncIterator[Any]:
         pieces: list[Any] = []
         try:
             async for piece in written:
@@ -136,10 +145,19 @@ def _asynchronous_pieces(function: Callable[..., Any], calls: _Calls) -> Callabl
             if call is not None:
                 call.end_early(pieces)
             raise
+        finally:
+            await written.aclose()  # else it would close at some later time, by the event loop
         if call is not None:
             call.end(_joined(pieces))
 
     return lambda *args, **kwargs: observed(function(*args, **kwargs), calls.begin(args, kwargs))
+
+
+def _copied(prompt: Any) -> Any:
+    """Returns a copy; the prompt itself if it cannot be copied, as the product's call does not depend on it."""
+    with suppress(Exception):
+        return copy(prompt)
+    return prompt
 
 
 def _joined(pieces: list[Any]) -> str:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from thumbwheel.client.http import Http
 from thumbwheel.client.retries import Retries
+from thumbwheel.client.retry_rules import LONGEST_RETRY_AFTER_SECONDS
 from thumbwheel.connection_settings import ConnectionSettings
 from thumbwheel.errors import ApiError, ClientError
 from thumbwheel.feedback_queue.buffer import Item, Kind
@@ -49,7 +50,14 @@ class Undelivered:
     body: bytes
 
 
-Result = Literal["stored", "replayed"] | Undelivered
+@dataclass(frozen=True)
+class Postponed:
+    """An event whose actor has reached a limit: the API takes it after `seconds`."""
+
+    seconds: float
+
+
+Result = Literal["stored", "replayed"] | Undelivered | Postponed
 
 
 class Delivery:
@@ -122,11 +130,13 @@ def undelivered(item: Item, code: str, reason: str) -> Undelivered:
     return Undelivered(item.kind, item.id, code, reason, item.body)
 
 
-def _result(item: Item, fields: dict[str, str]) -> Result:
+def _result(item: Item, fields: dict[str, Any]) -> Result:
     match fields["status"]:
         case "stored":
             return "stored"
         case "replayed":
             return "replayed"
+        case "rate_limited":
+            return Postponed(min(fields.get("retry_after_seconds") or 1.0, LONGEST_RETRY_AFTER_SECONDS))
         case status:
             return undelivered(item, status, fields.get("error") or status)

@@ -16,18 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 from uuid import UUID
 
 from pydantic_core import to_json
 
 from thumbwheel import wire
 from thumbwheel.connection_settings import ConnectionSettings, disabled_by_environment
-from thumbwheel.context import current_context, remember_completion, trace_ids
+from thumbwheel.context import current_context, remember_completion
 from thumbwheel.errors import QueueFull
 from thumbwheel.feedback_queue.buffer import Buffer, Item, Kind, WhenFull
 from thumbwheel.feedback_queue.completion_functions import Decorator, registering
 from thumbwheel.feedback_queue.delivery import Undelivered, undelivered
+from thumbwheel.feedback_queue.item_fields import add_context, require_sendable
 from thumbwheel.feedback_queue.notices import Notices
 from thumbwheel.feedback_queue.processes import begin_again_when_forked, close_at_end_of_child
 from thumbwheel.feedback_queue.results import QueueFigures, Results
@@ -91,6 +92,8 @@ class FeedbackQueue:
         raise_errors: bool = False,
         disabled: bool | None = None,
     ) -> None:
+        if when_full not in get_args(WhenFull):
+            raise ValueError(f"when_full: expected {' or '.join(get_args(WhenFull))}, got {when_full!r}.")
         self._settings = ConnectionSettings.of(url, api_key, project)
         self._bounds = (max_items, max_bytes, when_full)
         self._interval, self._timeout, self._close_seconds = interval, timeout, close_seconds
@@ -128,7 +131,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts an event and returns its id. Parameters are those of `Client.feedback`; it happened now, unless
         `occurred_at` says when."""
-        event_id = details.get("event_id") or self._new_id()
+        event_id = str(details.get("event_id") or self._new_id())
         context = current_context()
         fields: dict[str, Any] = {
             **{name: value for name, value in details.items() if value is not None},
@@ -143,7 +146,13 @@ class FeedbackQueue:
 
     def event(self, event: wire.Event) -> str:
         """Puts an event as it is, with an id and the time if it has none, and returns its id."""
-        event_id = event.event_id or self._new_id()
+        event_id = str(getattr(event, "event_id", None) or self._new_id())
+        if not isinstance(cast(Any, event), wire.Event):
+            error = TypeError(f"expected a wire.Event, got {type(event).__name__}")
+            if self.raises_errors:
+                raise error
+            self._invalid("event", event_id, error)
+            return event_id
         now = {} if event.origin == "import" else {"occurred_at": datetime.now(UTC)}
         self._put("event", event_id, {**now, **event.model_dump(exclude_none=True), "event_id": event_id})
         return event_id
@@ -163,7 +172,7 @@ class FeedbackQueue:
     ) -> str:
         """Puts the registration of a prompt and its completion, and returns the completion's id, which is made here if
         none is given."""
-        completion_id = completion_id or self._new_id()
+        completion_id = str(completion_id or self._new_id())
         remember_completion(completion_id)
         fields = {
             "completion_id": completion_id,
@@ -256,7 +265,8 @@ class FeedbackQueue:
         if self.disabled:
             return
         try:
-            _add_context(fields)
+            require_sendable(name, fields)
+            add_context(fields)
             item = Item(kind, name, to_json(fields, exclude_none=True))
             if self.raises_errors:
                 MODELS[kind].model_validate_json(item.body)
@@ -272,6 +282,10 @@ class FeedbackQueue:
         except Exception as error:
             if self.raises_errors:
                 raise
+            self._invalid(kind, name, error)
+
+    def _invalid(self, kind: Kind, name: str, error: Exception) -> None:
+        if not self.disabled:
             self._results.tell([Undelivered(kind, name, "invalid", str(error), b"")])
 
     def _warn_of_drops(self, waiting: int) -> None:
@@ -287,13 +301,3 @@ class FeedbackQueue:
         self._notices.warn(
             "failed", "%s takes no feedback at the moment: %d items wait", self._settings.url, self._buffer.items
         )
-
-
-def _add_context(fields: dict[str, Any]) -> None:
-    """Adds conversation, metadata and trace of the context, unless they are given."""
-    context = current_context()
-    if context.conversation_id is not None:
-        fields.setdefault("conversation_id", context.conversation_id)
-    trace = trace_ids()
-    if trace or context.metadata:
-        fields["metadata"] = {**context.metadata, **trace, **(fields.get("metadata") or {})}

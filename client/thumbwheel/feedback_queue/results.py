@@ -64,7 +64,7 @@ class Results:
             if self._on_error is not None:
                 try:
                     self._on_error(item)
-                except Exception:
+                except (Exception, SystemExit):  # either would end the thread that sends
                     log.exception("on_error of the feedback queue failed")
 
     def raise_faults(self) -> None:

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 
 from thumbwheel.connection_settings import ConnectionSettings
 from thumbwheel.feedback_queue.buffer import KINDS, Buffer, Item, Kind
-from thumbwheel.feedback_queue.delivery import Delivery, Result, undelivered
+from thumbwheel.feedback_queue.delivery import Delivery, Postponed, Result, undelivered
 
 log = logging.getLogger("thumbwheel")
 
@@ -59,8 +59,9 @@ class QueueSender:
         self._asleep: dict[Kind, bool] = dict.fromkeys(KINDS, False)
         self._threads: dict[Kind, threading.Thread] = {}
         self._starting: dict[Kind, threading.Lock] = {kind: threading.Lock() for kind in KINDS}
-        self._leaving = threading.Lock()
+        self._leaving = threading.RLock()  # a signal handler may start the thread of the other kind
         self._users = 1
+        self._postponed: list[tuple[float, Item]] = []  # with the time at which each is due; only events
         self._progress = threading.Condition()
         self._hurried = 0  # items up to this number do not wait for others
         self._closing = threading.Event()
@@ -91,7 +92,8 @@ class QueueSender:
         for kind in KINDS:
             with self._starting[kind]:
                 thread = self._threads.get(kind)
-            if thread is None:  # none was needed yet, or none can be started any more
+            if thread is None or thread is threading.current_thread():
+                # None was needed yet, none can be started any more, or `on_error` closes the queue.
                 self._send_until_empty(kind)
             else:
                 thread.join(max(0.0, self._ends_at - time.monotonic()))
@@ -130,7 +132,9 @@ class QueueSender:
         """Waits until items should be sent; returns False once the queue is closing."""
         idle = 0
         while not self._closing.is_set():
-            if idle == IDLE_INTERVALS:
+            if kind == "event":
+                self._put_back_what_is_due()
+            if idle >= IDLE_INTERVALS and not (kind == "event" and self._postponed):
                 self._sleep(kind)
                 idle = 0
             until = time.monotonic() + self._interval
@@ -173,7 +177,19 @@ class QueueSender:
             self._settle([(item, undelivered(item, "failed", reason)) for item in items[settled:]])
         return bool(items)
 
+    def _put_back_what_is_due(self) -> None:
+        now = time.monotonic()
+        due = [item for at, item in self._postponed if at <= now]
+        if due:
+            self._postponed = [(at, item) for at, item in self._postponed if at > now]
+            self._buffer.put_back("event", due)
+
     def _settle(self, results: Sequence[tuple[Item, Result]]) -> None:
+        now = time.monotonic()
+        postponed = [(now + result.seconds, item) for item, result in results if isinstance(result, Postponed)]
+        if postponed:
+            self._postponed += postponed
+            results = [(item, result) for item, result in results if not isinstance(result, Postponed)]
         self._settled(results)
         self._buffer.done([item for item, _ in results])
         with self._progress:

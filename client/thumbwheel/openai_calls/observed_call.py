@@ -76,7 +76,7 @@ class ObservedCall:
         try:
             prompt = self._shape.prompt(self._body, index)
         except NotStorable as error:
-            self._queue.refuse(completion_id, "unsupported_content", f"the log has no place for {error}")
+            self._queue.refuse(completion_id, "unsupported_content", f"the log cannot store {error}")
             return
         metadata = self._body.get("metadata")
         finish_reason = ended if cut else output.finish_reason

@@ -65,7 +65,7 @@ def _synchronous(
         answer = response.parse()
         if _registered_by_gateway(response.headers):
             return answer
-        if request.get("stream") is True:
+        if request.get("stream"):
             return ObservedStream(answer, observed)
         observed.add(answer)
         observed.end()
@@ -87,7 +87,7 @@ def _asynchronous(
             answer = await answer
         if _registered_by_gateway(response.headers):
             return answer
-        if request.get("stream") is True:
+        if request.get("stream"):
             return AsyncObservedStream(answer, observed)
         observed.add(answer)
         observed.end()
@@ -101,15 +101,22 @@ def _begin(queue: FeedbackQueue, request: Mapping[str, Any], shape: CallShape) -
     headers = request.get("extra_headers")
     if isinstance(headers, Mapping) and RAW_RESPONSE in headers:
         return None
-    if any(isinstance(request.get(name), Iterator) for name in ("messages", "input")):
-        return None  # it is read by the call itself
     try:
-        return ObservedCall(queue, request, shape)
+        return None if _holds_iterator(request) else ObservedCall(queue, request, shape)
     except Exception as error:
         if queue.raises_errors:
             raise
         queue.refuse("", "failed", f"{type(error).__name__}: {error}")
         return None
+
+
+def _holds_iterator(value: Any) -> bool:
+    """Returns whether a part of a request can be read only once: the call itself has to read it."""
+    if isinstance(value, dict):
+        return any(map(_holds_iterator, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_iterator, value))
+    return isinstance(value, Iterator)
 
 
 def _registered_by_gateway(headers: Mapping[str, str]) -> bool:
