@@ -60,7 +60,7 @@ class Results:
             if self._keeps_faults:
                 self._faults += items
         for item in items:
-            self._notices.warn(item.code, "feedback was not stored: %s %s: %s", item.kind, item.id, item.reason)
+            self._notices.warn(item.code, "feedback was not stored: %s %r: %s", item.kind, item.id, item.reason)
             if self._on_error is not None:
                 try:
                     self._on_error(item)
