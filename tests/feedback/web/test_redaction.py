@@ -280,9 +280,13 @@ def test_an_assignment_to_a_canary_is_the_same_before_and_after_actors_are_hashe
 def test_limits_of_an_actor_hold_by_the_callers_id(api: TestClient) -> None:
     change(api, actors="hashed", limits={"actor_per_minute": 2})
 
-    statuses = [api.post("/v1/feedback?project=acme", json=event()).status_code for _ in range(3)]
+    # What a process knows of a key may be a second old: this one is new. A minute may end in between: 2 + 2 + 1.
+    key = api.post("/v1/keys", json={"name": "new", "scopes": ["feedback:write"], "project": "acme"}).json()["secret"]
+    headers = {"Authorization": f"Bearer {key}"}
+    statuses = [api.post("/v1/feedback", headers=headers, json=event()).status_code for _ in range(5)]
 
-    assert statuses == [201, 201, 429]
+    assert statuses[:2] == [201, 201]
+    assert 429 in statuses
 
 
 def test_a_copied_log_keeps_its_placeholders_and_hashes(api: TestClient) -> None:
