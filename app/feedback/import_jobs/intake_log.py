@@ -53,6 +53,11 @@ class IntakeLog:
         self._uncounted = claimed.uncounted
         self._counted: set[str] = set()
 
+    @property
+    def catching_up(self) -> bool:
+        """Returns whether a lost process may have stored what comes next."""
+        return self._uncounted is not None
+
     def register(self, completions: Sequence[Registered]) -> list[str]:
         """Registers completions. Returns of each "stored" or "replayed", or the reason if it is refused."""
         fates = self._portal.call(self._register_all, completions)

@@ -21,7 +21,7 @@ from app.database import transaction
 from app.errors import Invalid, StaleLease, ThumbwheelError, Unavailable
 from app.feedback import importing
 from app.feedback.import_jobs.held_lease import HeldLease
-from app.feedback.import_jobs.intake_log import intake_log
+from app.feedback.import_jobs.intake_log import IntakeLog, intake_log
 from app.feedback.import_jobs.leases import service as leases
 from app.feedback.import_jobs.leases.lease import ClaimedImport, ImportPosition
 from app.feedback.import_jobs.protected_items import ItemProtection
@@ -115,6 +115,7 @@ class _Job:
         self._listed = claimed.rejects
         self._rejects: list[dict[str, object]] = []
         self._written = time.monotonic()
+        self._log: IntakeLog | None = None
         with transaction(read_only=True) as session:
             known = protections.protection_of(session, claimed.project)
         self._protection = ItemProtection(claimed.project, known)
@@ -154,8 +155,8 @@ class _Job:
             yield DryRun(self._protection.as_stored)
             return
         with (
-            intake_log(self._claimed, self._require) as feedback_log,
-            sending_to(feedback_log, in_flight=0) as sender,
+            intake_log(self._claimed, self._require) as self._log,
+            sending_to(self._log, in_flight=0) as sender,
         ):
             yield sender
 
@@ -196,7 +197,14 @@ class _Job:
         self._position = replace(self._position, outcomes=documents)
         with transaction() as session:
             leases.require_open(session, self._claimed.project)
-            self._listed = leases.advance(session, self._claimed.lease, self._position, self._rejects, self._listed)
+            self._listed = leases.advance(
+                session,
+                self._claimed.lease,
+                self._position,
+                self._rejects,
+                self._listed,
+                catching_up=self._log is not None and self._log.catching_up,
+            )
         self._rejects = []
         self._written = time.monotonic()
 

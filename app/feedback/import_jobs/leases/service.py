@@ -63,10 +63,19 @@ def renew(session: Session, lease: ImportLease) -> None:
 
 
 def advance(
-    session: Session, lease: ImportLease, position: ImportPosition, rejects: Sequence[Mapping[str, Any]], listed: int
+    session: Session,
+    lease: ImportLease,
+    position: ImportPosition,
+    rejects: Sequence[Mapping[str, Any]],
+    listed: int,
+    *,
+    catching_up: bool = False,
 ) -> int:
     """Writes the position with the outcomes, and the rejected records since the position before, of which `listed`
     are there already; returns how many are there then. Raises `StaleLease`.
+
+    catching_up  whether a lost process may have stored items behind this position: the next process has to know them by
+                 the same time as this one
     """
     rejects = rejects[: max(0, MOST_REJECTS - listed)]
     values = {
@@ -76,7 +85,7 @@ def advance(
         "bytes_done": position.bytes_done,
         "outcomes": list(position.outcomes),
         "rejects": listed + len(rejects),
-        "counted_at": func.clock_timestamp(),
+        "counted_at": ImportJob.counted_at if catching_up else func.clock_timestamp(),
         "attempts": 1,
         "reason": None,
     }
