@@ -125,7 +125,7 @@ def _write_parts(client: "Client", folder: Path, begun: "ExportBegun") -> dict[s
             case Part.ledger:
                 releases = reversed(list(client.releases.list()))
                 _write_documents(folder / "ledger.jsonl", (each.model_dump_json() for each in releases))
-    # Last, so that it has whoever was erased meanwhile, as long as their feedback may be among the rows.
+    # Last, so that it has the actors who were erased meanwhile: their feedback may be among the rows.
     _write_documents(folder / ERASURES, _erasures(client))
     return rows
 

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 from thumbwheel import AsyncClient, FeedbackQueue, feedback_context, wire, wrap_openai
 
-#: Whoever is logged in. A product takes it from its session.
+#: The user who is logged in. A product takes it from its session.
 User = Annotated[str, Header(alias="X-User")]
 
 

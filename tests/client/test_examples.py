@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +13,7 @@ import httpx
 import pytest
 from thumbwheel import Client
 
+from app.services import wait_until
 from examples.fastapi import chat_backend
 from examples.slack import slack_app
 from tests.gateway.openai_server import ModelServer, model_server
@@ -64,15 +65,6 @@ def slack_api() -> Iterator[tuple[str, list[tuple[str, str | None, Any]]]]:
             thread.join()
 
 
-def soon(found: Callable[[], Any]) -> Any:
-    """Returns what is there after a moment."""
-    deadline = time.monotonic() + 20
-    while not (result := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return result
-
-
 def signed(body: str, *, age: float = 0, secret: str = SECRET) -> dict[str, Any]:
     timestamp = str(int(time.time() - age))
     signature = slack_app.signature_of(secret, timestamp, body.encode())
@@ -115,7 +107,8 @@ def test_a_mention_is_answered_in_its_thread_and_buttons_become_thumbs(client: C
         retried = signed(body)
         retried["headers"]["X-Slack-Retry-Num"] = "1"
         assert sender.post("/slack/events", **retried).status_code == 200
-        [[path, key, message]] = soon(lambda: slack[:])
+        assert wait_until(lambda: bool(slack), 20)
+        [[path, key, message]] = slack
         [up, down] = message["blocks"][1]["elements"]
         thanks = f"{model.url}/thanks"
         for button, at in ((up, now - 2), (down, now - 1), (down, now - 1)):

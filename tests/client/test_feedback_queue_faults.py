@@ -1,13 +1,14 @@
 """The feedback queue: a fault of one item, of a proxy or of the product stays where it is."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from thumbwheel import Client, FeedbackQueue, Undelivered, wire
+
+from app.services import wait_until
 
 
 def test_an_id_that_fits_into_no_url_is_refused_alone(faulty):
@@ -100,10 +101,7 @@ def test_an_on_error_that_closes_the_queue_sends_what_waits_first(faulty):
     faulty.open.set()
     assert thumbs.flush(20) or thumbs.close()
 
-    deadline = time.monotonic() + 20
-    while faulty.stored != [event_id] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert faulty.stored == [event_id]
+    assert wait_until(lambda: faulty.stored == [event_id], 20)
 
 
 def test_settings_that_cannot_work_are_refused_at_once(faulty):

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from thumbwheel import Client, wire
 
-from app.services import free_port
+from app.services import free_port, wait_until
 from tests.client_js.conftest import PACKAGE, ROOT, Site
 
 pytestmark = pytest.mark.pages
@@ -65,11 +64,8 @@ def started(node: str, folder: Path, port: int, environment: dict[str, str]) -> 
             program, cwd=folder, env=environment, stdout=lines, stderr=lines, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + 60
-            while not _answers(port):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
+            assert wait_until(lambda: process.poll() is not None or _answers(port), 60), log.read_text()
+            assert process.poll() is None, log.read_text()
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)

@@ -19,9 +19,8 @@ from app.feedback.importing.printable import printable
 READ_BYTES = 1 << 18
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _ENCRYPTED = 1
-_UNREADABLE = (
-    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError,
-)  # fmt: skip
+#: What reading a file raises; `NotImplementedError`: compressed in a way that zipfile does not know.
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError)
 _WORKBOOK = "xl/workbook.xml"
 
 
@@ -66,8 +65,6 @@ class Source:
                         whole = max(1, self.member.file_size)
                         with self._decompressed(self._bounded(cast(BinaryIO, entry))) as content:
                             yield content, lambda: self.size * entry.tell() // whole
-        except RecursionError:  # of a record, not of the file
-            raise
         except _UNREADABLE as error:
             raise Invalid(f"Cannot read {self.name}: {error}.", code="file_unreadable") from error
 

@@ -1,4 +1,4 @@
-"""The words that senders are told of their bodies: errors of single ones, answers to the items of a batch. Pure."""
+"""The words of answers about bodies: errors of single ones, and the outcomes of the items of a batch. Pure."""
 
 from typing import Any
 

@@ -53,7 +53,7 @@ def sequence_name(project: str) -> str:
 #: SQLSTATE of a transaction whose rows were made by settings on redaction and actors that hold no more.
 OUTDATED = "TW001"
 
-#: The versions of settings are compared once the lock is held: whoever changed them held it until the commit.
+#: The versions of settings are compared once the lock is held: a change of them holds it until its commit.
 _LOCKED = """
     WITH waited AS MATERIALIZED (SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest($1::bigint[]) AS key),
     locked AS MATERIALIZED (SELECT require_protections($2::text[], $3::uuid[]) FROM waited)"""

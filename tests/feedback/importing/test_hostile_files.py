@@ -95,6 +95,14 @@ def test_a_damaged_archive_is_refused_with_one_line(tmp_path, content):
         read(tmp_path, content)
 
 
+def test_a_fault_of_the_code_that_reads_a_file_is_not_taken_for_one_of_the_file(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}")
+    [source] = importing.in_file(tmp_path / "rows.jsonl", "rows.jsonl")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"), source.open():
+        raise RuntimeError("a fault of ours")
+
+
 def test_an_encrypted_member_is_named(tmp_path):
     content = bytearray(archive(("rows.jsonl", LINE)))
     content[6] |= 1

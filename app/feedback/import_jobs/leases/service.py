@@ -24,7 +24,7 @@ from app.projects import service as projects
 
 #: Rejected records that can be listed; the others are counted by reason.
 MOST_REJECTS = 100_000
-#: An import that so many processes began without any progress fails for good.
+#: An import fails for good once this number of processes have begun it without any progress.
 MOST_ATTEMPTS = 5
 #: The pause after an outage; it doubles up to the longest.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
