@@ -1,7 +1,6 @@
 """`<thumbwheel-thumbs>` in a real browser, on pages of another origin with a strict content security policy."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from thumbwheel import Client, wire
 
 from app.feedback.ingest import cors
+from app.services import wait_until
 
 pytestmark = pytest.mark.pages
 
@@ -267,8 +267,5 @@ def test_a_vote_and_a_queue_outlive_their_page_however_slow_the_line_is(client, 
     page.close()
     assert stored(client) == []
 
-    deadline = time.monotonic() + 10
-    while len(stored(client)) < 4 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert wait_until(lambda: len(stored(client)) == 4, 10)
     assert len({event.event_id for event in stored(client)} & {"q1", "q2", "q3"}) == 3
-    assert len(stored(client)) == 4
