@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.feedback.reading.not_preferred import ID_SQL
 
-DEFAULT_PARTITION = "events_other"
 #: Writers wait no longer than this while a partition waits for readers of the log; then it is tried again later.
 LOCK_MILLISECONDS = 300
 

@@ -160,16 +160,12 @@ class Completion(Body):
     checkpoint_id: UUID | None = Field(None, description="the checkpoint that produced it, where known")
     conversation_id: Name | None = Field(None, description=CONVERSATION)
     sampling: Metadata = Field({}, description="how it was sampled: temperature, top_p, seed, …")
-    token_ids: (
-        Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], Field(max_length=MAX_TOKENS, fail_fast=True)]
-        | None
-    ) = Field(None, description="the completion as the model's tokens")
-    log_probs: (
-        Annotated[
-            list[Annotated[float, Field(le=0, allow_inf_nan=False)]], Field(max_length=MAX_TOKENS, fail_fast=True)
-        ]
-        | None
-    ) = Field(None, description="log-prob of each token when it was sampled, in nats")
+    token_ids: Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]], ONE_A_TOKEN] | None = Field(
+        None, description="the completion as the model's tokens"
+    )
+    log_probs: Annotated[list[Annotated[float, Field(le=0, allow_inf_nan=False)]], ONE_A_TOKEN] | None = Field(
+        None, description="log-prob of each token when it was sampled, in nats"
+    )
     metadata: Metadata = Field({}, description="your own data, stored with it")
 
     @model_validator(mode="after")
